@@ -1,0 +1,60 @@
+// ack extension: what was delivered stays until the client says that it has it.
+//
+// Knows: the numbers of connect replies and the messages that no later connect has acknowledged.
+// Does not know: when a reply leaves (connect.ts), the session's queue.
+// Always true: entries are in the order of their batches; a number is never 0 and never used twice.
+// Source: protocol reference 7.1.
+
+import { extOf, type FrozenMessage, type Message } from './message.js'
+
+export class AckState {
+  #batch = 1
+  #messages: FrozenMessage[] = []
+  #batches: number[] = []
+  #bytes = 0
+
+  /** Messages delivered or queued, not yet acknowledged. */
+  get size(): number {
+    return this.#messages.length
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The number that the next connect reply will have. */
+  get batch(): number {
+    return this.#batch
+  }
+
+  add(message: FrozenMessage): void {
+    this.#messages.push(message)
+    this.#batches.push(this.#batch)
+    this.#bytes += message.json.length
+  }
+
+  /** Forgets what the client has: all entries of `batch` and before. */
+  acknowledge(batch: number): void {
+    let count = 0
+    while (count < this.#batches.length && this.#batches[count]! <= batch) this.#bytes -= this.#messages[count++]!.json.length
+    if (count === 0) return
+    this.#messages = this.#messages.slice(count)
+    this.#batches = this.#batches.slice(count)
+  }
+
+  /** All that is unacknowledged, to be sent with the connect reply whose number is given. */
+  take(): { readonly number: number; readonly messages: readonly FrozenMessage[] } {
+    return { number: this.#batch++, messages: this.#messages.slice() }
+  }
+}
+
+/** Whether a handshake asks for the extension: exactly `true`. */
+export function wantsAck(message: Message): boolean {
+  return extOf(message)?.['ack'] === true
+}
+
+/** The number that a connect acknowledges; null when it says none. */
+export function ackOf(message: Message): number | null {
+  const batch = extOf(message)?.['ack']
+  return typeof batch === 'number' ? batch : null
+}

@@ -1,0 +1,710 @@
+// The client half: Bayeux seen from the client's end, as a state machine. Two halves joined in memory test the protocol.
+//
+// Knows: which states follow which (TRANSITIONS), what waits to be sent, what waits for a reply and until when, the advice it obeys.
+// Does not know: fetch, WebSocket, timers, the time (callers pass `now`), chance (the sink's `random`), the server's half.
+// Always true: a message taken settles exactly once; one handshake or connect is outstanding at most; `closed` has no deadline;
+// with ack, deliveries reach the application together with the connect reply that numbers them, or not at all.
+// Source: Bayeux 1.0, "Client State Tables"; delivery and time by CometD's ack and timesync extensions.
+
+export const TRANSITIONS = {
+  new: { start: 'handshaking', close: 'closed' },
+  handshaking: { welcome: 'connecting', close: 'closed' }, // failed tries stay here
+  connecting: { connect: 'connected', fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
+  connected: { fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
+  broken: { connect: 'connected', forget: 'handshaking', leave: 'disconnecting', close: 'closed' }, // nothing but connect is sent
+  disconnecting: { close: 'closed' },
+  closed: { start: 'handshaking' },
+} as const
+
+/** Why a message, or the connection, failed. Match on these; the texts are for people. */
+export const clientFailures = {
+  REFUSED: 'The server answered successful: false; its reply has the Bayeux error.',
+  TIMEOUT: 'No reply came in time. The server may have processed the message.',
+  CONNECTION_FAILED: 'The transport failed before the reply came. The server may have processed the message.',
+  REPLY_INVALID: 'What came is not a JSON array of messages, or the reply to a handshake lacks its clientId.',
+  REPLY_MISSING: 'The HTTP response has ended without the reply to this message.',
+  SESSION_LOST: 'The server no longer knows the session (402, or advice to handshake); a new handshake follows by itself.',
+  TYPE_UNSUPPORTED: 'The server does not list the connection type in use.',
+  STOPPED: 'The server advised reconnect: none.',
+  KICKED: 'The server disconnected this session.',
+  DISCONNECTED: 'The application disconnected before the reply came.',
+} as const
+
+export type ClientState = keyof typeof TRANSITIONS
+export type ClientFailure = keyof typeof clientFailures
+type Event = 'start' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
+
+/** `http`: a request a send, one in flight on each lane. `websocket`: every send is a frame of the one socket. */
+export type TransportKind = 'http' | 'websocket'
+/** `connect` carries the handshake and /meta/connect, one at a time; `other` all else. */
+export type Lane = 'connect' | 'other'
+
+/** A message as the peer sent it: nothing but `channel` is checked. */
+export interface PeerMessage {
+  readonly channel: string
+  readonly [field: string]: unknown
+}
+
+/** The effects. None may throw. Nothing may be called back before the input that caused the effect has returned, except new inputs of the
+ * application out of `message`, `reply`, `settled`, `state` and `failure`, and `opened` out of `open`. */
+export interface ClientSink {
+  /** Open the socket (`websocket` only) and report `opened` or `failed`. */
+  open(): void
+  /** Send one envelope. On HTTP report the end of that request by `received` or `failed` with the same lane. */
+  send(text: string, lane: Lane): void
+  /** Drop the request in flight on this lane, or everything, the socket too. Nothing of it may be reported afterwards. */
+  abort(lane?: Lane): void
+  /** A delivery: a message of the server, never the same twice in an ack session. */
+  message(channel: string, message: PeerMessage): void
+  /** A reply that matched something sent, handshake and connect included, before its effect. */
+  reply(reply: PeerMessage): void
+  /** The end of a message, once for each id returned: `code` null and the reply (of a `call`: the response), or why not. */
+  settled(id: string, code: ClientFailure | null, reply: PeerMessage | null): void
+  /** Trouble of the connection or session; retried by itself unless `closed` follows. `detail`: the peer's error, or the start of its text. */
+  failure(code: ClientFailure, detail: string): void
+  state(state: ClientState): void
+  /** 0 ≤ n < 1, for jitter. */
+  random(): number
+  /** May add to a message (`ext`, application fields) before it is made into JSON; sees handshake and connect too. */
+  outgoing?(message: Record<string, unknown>): void
+}
+
+export const clientDefaults = {
+  /** Offered in the handshake. The first that is not `websocket` is the type of `http`. */
+  connectionTypes: ['websocket', 'long-polling'] as readonly string[],
+  /** Ask for the ack extension, the timesync extension. */
+  ack: true,
+  timesync: true,
+  /** ms until a reply is given up; a /meta/connect has `advice.timeout` more. Also the opening of a socket. */
+  replyTimeout: 10_000,
+  /** ms from the reply of a `call` until its response is given up. */
+  callTimeout: 10_000,
+  /** ms: the nth try waits between 0 and base × 2ⁿ, at most max (full jitter), beyond the advised interval. */
+  backoffBase: 1_000,
+  backoffMax: 60_000,
+  /** Messages that may wait to be sent. */
+  maxQueue: 10_000,
+  /** Characters of one envelope; more messages go in further ones. One message alone may be longer. */
+  maxEnvelope: 32_768,
+}
+export type ClientOptions = typeof clientDefaults
+
+const NEVER = Number.POSITIVE_INFINITY
+const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
+const DAY = 86_400_000 // the longest advice that is believed
+const SAMPLES = 10 // timesync, as CometD averages
+
+/** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, nor for `done`: a call whose response came early. */
+interface Entry {
+  readonly number: number
+  readonly id: string
+  readonly channel: string
+  /** Of a subscribe, to be made again in the next session. */
+  readonly channels: readonly string[]
+  role: 'plain' | 'call' | 'restore' | 'disconnect' | 'done'
+  /** JSON without `clientId`, which may change before it is sent. */
+  readonly body: string
+  session: number
+  again: boolean
+  by: number
+}
+
+interface Poll {
+  readonly id: string
+  readonly channel: string
+  readonly at: number
+  readonly by: number
+}
+
+/**
+ * One client of one server.
+ *
+ * Inputs take `now`, epoch ms that never runs backwards; after each call `tick`, at once for the deadline it returns and again at that moment.
+ * What the peer does wrong becomes `failure` and a retry, never an exception.
+ * `subscribe`, `unsubscribe`, `publish` and `call` return the id that `settled` will name, or null when the message is not taken: the half is
+ * closed or closing, or `maxQueue` messages wait. They wait until the session is there, and while the connection is broken.
+ *
+ * @throws {TypeError} by those four: not a channel, or data that JSON cannot carry
+ */
+export class ClientHalf {
+  readonly #sink: ClientSink
+  readonly #options: ClientOptions
+  #kind: TransportKind
+  #state: ClientState = 'new'
+  #clientId: string | null = null
+  #session = 0
+  #lastId = 0
+  #advice = { ...ADVICE }
+
+  #up: boolean
+  #openBy = NEVER
+  #poll: Poll | null = null
+  /** When the next handshake or connect goes out; the earliest that advice allows, whatever the backoff. */
+  #dueAt = NEVER
+  #earliest = 0
+  #tries = 0
+  #connectedAt = 0
+  #lostAt = 0
+  #closeBy = NEVER
+
+  #queue: Entry[] = []
+  #batches = 0
+  #busy = false
+  #restore = false
+  /** In flight, in the order of sending; then calls whose reply came and whose response did not. First in, first due. */
+  readonly #sent = new Map<string, Entry>()
+  readonly #calls = new Map<string, Entry>()
+  /** Channel to '' once subscribed, or to the id of the last subscribe under way. */
+  readonly #wanted = new Map<string, string>()
+
+  /** null without the extension. Deliveries wait in `held` for the connect reply that numbers them. */
+  #ack: number | null = null
+  #held: PeerMessage[] = []
+  #samples: [lag: number, offset: number][] = []
+  #lag = 0
+  #offset = 0
+
+  constructor(sink: ClientSink, kind: TransportKind, options: Partial<ClientOptions> = {}) {
+    this.#sink = sink
+    this.#kind = kind
+    this.#up = kind === 'http'
+    this.#options = { ...clientDefaults, ...options }
+  }
+
+  get state(): ClientState {
+    return this.#state
+  }
+
+  get clientId(): string | null {
+    return this.#clientId
+  }
+
+  /** Messages that wait to be sent. */
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /** The server's clock minus ours in ms, by timesync; null until it is known. */
+  get offset(): number | null {
+    return this.#samples.length === 0 ? null : this.#offset
+  }
+
+  /** Begins, also again after `closed`. Without effect in every other state. */
+  handshake(now: number): void {
+    if (this.#state !== 'new' && this.#state !== 'closed') return
+    this.#advice = { ...ADVICE }
+    this.#tries = 0
+    this.#earliest = this.#dueAt = now
+    this.#go('start')
+    this.#pump(now)
+  }
+
+  /** One message for all `channels`, refused or done as a whole. Made again by itself in every later session, until `unsubscribe`. */
+  subscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
+    return this.#take({ ...extra, channel: '/meta/subscribe', subscription: channels }, list(channels), 'plain', now)
+  }
+
+  unsubscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
+    return this.#take({ ...extra, channel: '/meta/unsubscribe', subscription: channels }, list(channels), 'plain', now)
+  }
+
+  /** Settles with the server's reply. `extra`: further fields of the message, such as `ext`. */
+  publish(channel: string, data: unknown, now: number, extra?: object): string | null {
+    list(channel)
+    return this.#take({ ...extra, channel, data }, [], 'plain', now)
+  }
+
+  /** A remote call of `/service/<target>`. Settles with the response, which carries `data`; `REFUSED` when that says `successful: false`. */
+  call(target: string, data: unknown, now: number, extra?: object): string | null {
+    const channel = `/service/${target.replace(/^\//, '')}`
+    return this.#take({ ...extra, channel, data }, [], 'call', now)
+  }
+
+  /** Until the outermost `endBatch` nothing is sent but handshake and connect; then all goes in one envelope. */
+  startBatch(): void {
+    this.#batches++
+  }
+
+  /** @throws {RangeError} no batch is open */
+  endBatch(now: number): void {
+    if (this.#batches === 0) throw new RangeError('endBatch without startBatch')
+    this.#batches--
+    this.#pump(now)
+  }
+
+  /** Sends what waits and a /meta/disconnect; `closed` follows within `replyTimeout`. Subscriptions are forgotten. */
+  disconnect(now: number): void {
+    if (this.#state === 'closed' || this.#state === 'disconnecting') return
+    if (this.#up && this.#clientId !== null) {
+      this.#dueAt = NEVER
+      this.#closeBy = now + this.#options.replyTimeout
+      this.#queue.push(this.#draft({ channel: '/meta/disconnect' }, [], 'disconnect'))
+      this.#go('leave')
+      this.#unrestore()
+      this.#pump(now)
+    } else this.#close('DISCONNECTED')
+  }
+
+  /** The socket asked for by `open` is open. */
+  opened(now: number): void {
+    if (this.#openBy === NEVER) return
+    this.#openBy = NEVER
+    this.#up = true
+    this.#dueAt = now
+    this.#pump(now)
+  }
+
+  /** One envelope came. On HTTP it is the whole response to the request of `lane`; on WebSocket `lane` means nothing. */
+  received(text: string, now: number, lane?: Lane): void {
+    if (this.#state === 'new' || this.#state === 'closed') return
+    let envelope: unknown = null
+    try {
+      envelope = JSON.parse(text)
+    } catch {
+      // as every other text that is not an array
+    }
+    if (!Array.isArray(envelope)) this.#lose(lane, 'REPLY_INVALID', now, text.slice(0, 80))
+    else {
+      const poll = this.#poll
+      const messages: PeerMessage[] = envelope.filter(message => typeof message?.channel === 'string')
+      const last = (message: PeerMessage) => message.channel === '/meta/connect' // some servers put it in front of what it numbers
+      this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
+      try {
+        for (const message of messages) if (!last(message)) this.#accept(message, now, lane)
+        for (const message of messages) if (last(message)) this.#accept(message, now, lane)
+      } finally {
+        this.#busy = false
+      }
+      if (this.#kind === 'http' && (lane === 'other' || (lane === 'connect' && this.#poll === poll)))
+        this.#lose(lane, 'REPLY_MISSING', now) // the response is over; without effect when all was answered
+    }
+    this.#pump(now)
+  }
+
+  /** The request of `lane` failed (network, status other than 200), or the socket did or could not open, closed, broke. */
+  failed(now: number, lane?: Lane): void {
+    this.#lose(lane, 'CONNECTION_FAILED', now)
+    this.#pump(now)
+  }
+
+  /** The network is back, the page visible again: tries at once what waits for its backoff. The server's advised interval still holds. */
+  wake(now: number): void {
+    if (this.#dueAt === NEVER) return
+    this.#tries = 0
+    this.#dueAt = Math.min(this.#dueAt, Math.max(now, this.#earliest))
+    this.#pump(now)
+  }
+
+  /** Goes on with the same session over the other kind of transport. What is in flight fails, so choose a quiet moment. */
+  use(kind: TransportKind, now: number): void {
+    if (kind === this.#kind) return
+    this.#lose(undefined, 'CONNECTION_FAILED', now, `to ${kind}`)
+    this.#kind = kind
+    this.#up = kind === 'http'
+    this.wake(now)
+  }
+
+  /** Does what is due. @returns the next deadline in epoch ms, or Infinity */
+  tick(now: number): number {
+    if (this.#openBy <= now) this.#lose(undefined, 'TIMEOUT', now)
+    if (this.#poll !== null && this.#poll.by <= now) this.#lose('connect', 'TIMEOUT', now)
+    if (firstBy(this.#sent) <= now) this.#lose('other', 'TIMEOUT', now)
+    for (const entry of this.#calls.values()) {
+      if (entry.by > now) break
+      this.#calls.delete(entry.id)
+      this.#settle(entry, 'TIMEOUT', null)
+    }
+    if (this.#closeBy <= now) this.#close('DISCONNECTED')
+    this.#pump(now)
+    return Math.min(this.#openBy, this.#dueAt, this.#closeBy, this.#poll?.by ?? NEVER, firstBy(this.#sent), firstBy(this.#calls))
+  }
+
+  // Sending
+
+  #draft(message: Record<string, unknown>, channels: readonly string[], role: Entry['role']): Entry {
+    const number = ++this.#lastId
+    const id = String(number)
+    message.id = id
+    this.#sink.outgoing?.(message)
+    const body = JSON.stringify(message)
+    return { number, id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
+  }
+
+  #take(message: Record<string, unknown>, channels: readonly string[], role: Entry['role'], now: number): string | null {
+    if (this.#state === 'closed' || this.#state === 'disconnecting' || this.#queue.length >= this.#options.maxQueue) return null
+    const entry = this.#draft(message, channels, role)
+    for (const channel of channels) {
+      if (entry.channel === '/meta/unsubscribe') this.#wanted.delete(channel)
+      else if (this.#wanted.get(channel) !== '') this.#wanted.set(channel, entry.id)
+    }
+    this.#queue.push(entry)
+    this.#pump(now)
+    return entry.id
+  }
+
+  #pump(now: number): void {
+    if (this.#busy) return
+    this.#flush(now)
+    if (this.#dueAt <= now) this.#beat(now)
+  }
+
+  #flush(now: number): void {
+    const leaving = this.#state === 'disconnecting'
+    if (!this.#up || (this.#batches > 0 && !leaving)) return
+    if (!leaving && this.#state !== 'connecting' && this.#state !== 'connected') return
+    if (this.#restore) {
+      this.#restore = false
+      const entries: Entry[] = []
+      // One message for each, since a server refuses several channels of one message as a whole.
+      for (const [subscription, owner] of this.#wanted)
+        if (owner === '') entries.push(this.#draft({ channel: '/meta/subscribe', subscription }, [subscription], 'restore'))
+      this.#queue.unshift(...entries)
+    }
+    while (this.#queue.length > 0 && (this.#kind === 'websocket' || this.#sent.size === 0)) {
+      const head = `{"clientId":${JSON.stringify(this.#clientId)},`
+      let text = ''
+      let count = 0
+      for (const entry of this.#queue) {
+        const size = text.length + head.length + entry.body.length + 1 // the brackets; the comma takes the place of a brace
+        if (count > 0 && size > this.#options.maxEnvelope) break
+        text += `${count++ === 0 ? '[' : ','}${head}${entry.body.slice(1)}`
+        entry.session = this.#session
+        entry.by = now + this.#options.replyTimeout
+        this.#sent.set(entry.id, entry)
+      }
+      this.#queue = this.#queue.slice(count)
+      this.#sink.send(`${text}]`, 'other')
+    }
+  }
+
+  /** Sends the handshake or connect that is due, once the socket is there. */
+  #beat(now: number): void {
+    this.#dueAt = NEVER
+    if (!this.#up) {
+      this.#openBy = now + this.#options.replyTimeout
+      this.#sink.open()
+      return
+    }
+    const { timeout, interval, maxInterval } = this.#advice
+    if (this.#state === 'broken' && maxInterval > 0 && now - this.#lostAt > timeout + interval + maxInterval) {
+      this.#tries = 0
+      this.#renew(now) // by now the server has expired it
+      this.#pump(now)
+      return
+    }
+    this.#held = []
+    const ext: Record<string, unknown> = {}
+    const message: Record<string, unknown> = {}
+    const at = Math.round(now)
+    let by = now + this.#options.replyTimeout
+    if (this.#clientId === null) {
+      const { connectionTypes } = this.#options
+      Object.assign(message, {
+        channel: '/meta/handshake',
+        version: '1.0',
+        minimumVersion: '1.0',
+        supportedConnectionTypes: connectionTypes,
+      })
+      if (this.#options.ack) ext.ack = true
+    } else {
+      Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
+      if (this.#state !== 'connected') message.advice = { timeout: 0 }
+      // A server that holds a connect although told not to shall be waited for in the end, but not at the cost of finding a dead one late.
+      if (this.#state === 'connected' || this.#tries > 3) by += timeout
+      if (this.#ack !== null) ext.ack = this.#ack
+    }
+    if (this.#options.timesync) ext.timesync = { tc: at, l: this.#lag, o: this.#offset }
+    if (Object.keys(ext).length > 0) message.ext = ext
+    const { id, channel, body } = this.#draft(message, [], 'plain')
+    this.#poll = { id, channel, at, by }
+    this.#sink.send(`[${body}]`, 'connect')
+  }
+
+  #type(): string {
+    return this.#kind === 'websocket'
+      ? this.#kind
+      : (this.#options.connectionTypes.find(type => type !== 'websocket') ?? 'long-polling')
+  }
+
+  // Receiving
+
+  #accept(message: PeerMessage, now: number, lane: Lane | undefined): void {
+    const { channel, data } = message
+    const id = message.id as string
+    const poll = this.#poll
+    const entry = this.#sent.get(id)
+    if (channel === '/meta/handshake' || channel === '/meta/connect') {
+      // The reply to a connect given up: what came with it in an ack session was not acknowledged and comes again.
+      if (poll === null || poll.id !== id || poll.channel !== channel) this.#held = []
+      else this.#beaten(message, poll, now)
+    } else if (channel === '/meta/disconnect' && (id ?? null) === null) {
+      if (this.#clientId === null) return
+      this.#release()
+      this.#stop('KICKED')
+    } else if (data === undefined || channel.startsWith('/meta/')) {
+      if (entry !== undefined) this.#answered(entry, message, now)
+    } else if (entry?.role === 'plain' && entry.channel === channel && typeof message.successful === 'boolean') {
+      this.#answered(entry, message, now) // a server that echoes the data of a publish in its reply
+    } else if (this.#clientId !== null) {
+      if (this.#ack === null || (this.#kind === 'http' && lane === 'other')) this.#deliver(message)
+      else this.#held.push(message)
+    }
+  }
+
+  #beaten(reply: PeerMessage, poll: Poll, now: number): void {
+    this.#poll = null
+    this.#sync(record(record(reply.ext).timesync), poll.at, now)
+    this.#sink.reply(reply)
+    if (this.#state === 'closed') return
+    if (poll.channel === '/meta/handshake') this.#welcome(reply, now)
+    else this.#connected(reply, now)
+  }
+
+  #welcome(reply: PeerMessage, now: number): void {
+    const { clientId, successful, supportedConnectionTypes: types } = reply
+    const ok = successful === true && typeof clientId === 'string' && clientId !== ''
+    if (ok) this.#advice = { ...ADVICE }
+    const reconnect = this.#heed(reply)
+    if (reconnect === 'none') this.#stop(successful === true ? 'STOPPED' : 'REFUSED', reply)
+    else if (!ok) this.#again(successful === true ? 'REPLY_INVALID' : 'REFUSED', now, errorOf(reply))
+    else if (Array.isArray(types) && !types.includes(this.#type())) this.#stop('TYPE_UNSUPPORTED', reply)
+    if (!ok || this.#state === 'closed') return
+    const { ack } = record(reply.ext)
+    // What comes with the handshake reply under a number of its own is left to come again, under the number of a connect.
+    this.#ack = this.#options.ack && (ack === true || record(ack).enabled === true) ? 0 : null
+    this.#clientId = clientId
+    this.#session++
+    this.#restore = true
+    this.#earliest = this.#dueAt = now + this.#advice.interval
+    this.#go('welcome')
+  }
+
+  #connected(reply: PeerMessage, now: number): void {
+    const { ack } = record(reply.ext)
+    const reconnect = this.#heed(reply)
+    if (reply.successful === true) {
+      if (this.#ack !== null && typeof ack === 'number') this.#ack = ack
+      this.#release()
+    }
+    this.#held = []
+    if (this.#state === 'closed' || this.#state === 'disconnecting') return
+    if (reconnect === 'none') this.#stop('STOPPED', reply)
+    else if (reconnect === 'handshake' || (reconnect === undefined && unknownSession(reply))) this.#renew(now, reply)
+    else if (reply.successful !== true) this.#again('REFUSED', now, errorOf(reply))
+    else {
+      this.#earliest = this.#dueAt = now + this.#advice.interval
+      if (this.#state !== 'connected') this.#connectedAt = now
+      this.#go('connect')
+    }
+  }
+
+  #answered(entry: Entry, reply: PeerMessage, now: number): void {
+    const ok = reply.successful === true
+    const lost = !ok && this.#state !== 'disconnecting' && unknownSession(reply)
+    const stale = entry.session !== this.#session || this.#clientId === null
+    this.#sent.delete(entry.id)
+    if (lost && !entry.again && (entry.role === 'plain' || entry.role === 'call')) {
+      entry.again = true // it was surely not processed: once more, in its place, in the next session
+      const place = this.#queue.findIndex(({ role, number }) => role !== 'restore' && number > entry.number)
+      this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
+    } else if (!lost || entry.role !== 'restore') {
+      if (ok && stale && entry.channels.length > 0) this.#restore = true
+      this.#sink.reply(reply)
+      if (ok && entry.role === 'call') {
+        entry.by = now + this.#options.callTimeout
+        this.#calls.set(entry.id, entry)
+      } else this.#settle(entry, ok ? null : 'REFUSED', reply)
+    }
+    const reconnect = this.#heed(reply)
+    if (entry.role === 'disconnect') this.#close('DISCONNECTED')
+    else if (stale || this.#clientId === null || this.#state === 'disconnecting') return
+    else if (reconnect === 'none') this.#stop('STOPPED', reply)
+    else if (lost || reconnect === 'handshake') this.#renew(now, reply)
+  }
+
+  #deliver(message: PeerMessage): void {
+    const id = message.id as string
+    const call = this.#calls.get(id) ?? this.#sent.get(id)
+    if (call?.role === 'call' && call.channel === message.channel) {
+      this.#calls.delete(id)
+      this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
+    } else this.#sink.message(message.channel, message)
+  }
+
+  #release(): void {
+    const held = this.#held
+    this.#held = []
+    for (const message of held) if (this.#clientId !== null) this.#deliver(message)
+  }
+
+  /** Obeys the lengths of time in the advice, and returns what it says about `reconnect`. */
+  #heed(reply: PeerMessage): unknown {
+    const advice = record(reply.advice)
+    for (const key of ['timeout', 'interval', 'maxInterval'] as const) {
+      const value = advice[key]
+      if (typeof value === 'number' && value >= 0) this.#advice[key] = Math.min(value, DAY)
+    }
+    return advice.reconnect
+  }
+
+  #sync(sync: Record<string, unknown>, at: number, now: number): void {
+    const lag = (now - at - Number(sync.p)) / 2
+    const offset = Number(sync.ts) - at - lag
+    if (sync.tc !== at || !Number.isFinite(offset)) return
+    this.#samples.push([lag, offset])
+    if (this.#samples.length > SAMPLES) this.#samples.shift()
+    const mean = (index: 0 | 1) =>
+      Math.round(this.#samples.reduce((sum, sample) => sum + sample[index], 0) / this.#samples.length)
+    this.#lag = mean(0)
+    this.#offset = mean(1)
+  }
+
+  // Failing
+
+  #settle(entry: Entry, code: ClientFailure | null, reply: PeerMessage | null): void {
+    for (const channel of entry.channels) {
+      if (this.#wanted.get(channel) !== (entry.role === 'restore' ? '' : entry.id)) continue // another has the say by now
+      if (code === null) this.#wanted.set(channel, '')
+      else this.#wanted.delete(channel)
+    }
+    const { role } = entry
+    if (role === 'call') entry.role = 'done' // it keeps its place in flight until its reply has come too
+    if (role === 'restore' && code !== null) this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
+    if (role === 'plain' || role === 'call') this.#sink.settled(entry.id, code, reply)
+  }
+
+  /** What is in flight on `lane`, or on everything, is lost. Without effect when nothing is. */
+  #lose(lane: Lane | undefined, code: ClientFailure, now: number, detail = ''): void {
+    const socket = this.#kind === 'websocket'
+    let lost = [...this.#sent.values()]
+    // Subscriptions that could not be made again: only the backoff of a broken connection paces the next try.
+    const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => entry.role === 'restore'))
+    if (!whole && lane === 'connect') lost = []
+    const beating = (whole || lane === 'connect') && this.#poll !== null
+    if (lost.length === 0 && !beating && !(socket && (this.#up || this.#openBy !== NEVER))) return
+    if (lost.length > 0) this.#sent.clear()
+    if (whole) {
+      this.#up = !socket
+      this.#openBy = NEVER
+    }
+    if (lost.some(entry => entry.role === 'restore')) this.#restore = true
+    if (whole || beating) {
+      this.#poll = null
+      this.#held = []
+      this.#unrestore()
+    }
+    this.#sink.abort(whole ? undefined : lane)
+    if (this.#state !== 'disconnecting' && (whole || beating)) this.#again(code, now, detail)
+    else this.#sink.failure(code, detail)
+    for (const entry of lost) if (entry.role !== 'restore') this.#settle(entry, code, null)
+    if (this.#state === 'disconnecting' && (socket || lost.some(entry => entry.role === 'disconnect')))
+      this.#close('DISCONNECTED')
+  }
+
+  /** Own subscribes that wait in the queue are forgotten; `restore` tells whether they are made anew. */
+  #unrestore(): void {
+    const queue = this.#queue.filter(entry => entry.role !== 'restore')
+    if (queue.length < this.#queue.length) this.#restore = true
+    if (this.#state === 'disconnecting') this.#restore = false
+    this.#queue = queue
+  }
+
+  /** A try failed: the next handshake or connect after the advised interval and a backoff. */
+  #again(code: ClientFailure, now: number, detail: string): void {
+    this.#steady(now)
+    const breaks = this.#state === 'connecting' || this.#state === 'connected'
+    if (breaks) this.#lostAt = now
+    if (breaks || this.#dueAt === NEVER) this.#plan(now) // else it is planned already
+    this.#go('fail')
+    this.#sink.failure(code, detail)
+  }
+
+  #plan(now: number): void {
+    const { backoffBase, backoffMax } = this.#options
+    this.#earliest = now + this.#advice.interval
+    this.#dueAt = this.#earliest + this.#sink.random() * Math.min(backoffMax, backoffBase * 2 ** this.#tries++)
+  }
+
+  /** A connection that lasted has earned a fresh start; one that did not keeps its backoff, whatever the server answers in between. */
+  #steady(now: number): void {
+    if (this.#state === 'connected' && now - this.#connectedAt >= this.#options.replyTimeout) this.#tries = 0
+  }
+
+  /** The session is gone: a new one, at once the first time, then paced. */
+  #renew(now: number, reply?: PeerMessage): void {
+    this.#steady(now)
+    this.#clientId = null
+    this.#ack = null
+    this.#held = []
+    this.#unrestore()
+    if (this.#poll !== null) {
+      this.#poll = null
+      if (this.#kind === 'http') this.#sink.abort('connect') // over a socket its late reply is told by its id
+    }
+    if (this.#tries > 0) this.#plan(now)
+    else {
+      this.#tries = 1
+      this.#earliest = this.#dueAt = now + this.#advice.interval
+    }
+    const calls = [...this.#calls.values()]
+    this.#calls.clear()
+    this.#go('forget')
+    this.#sink.failure('SESSION_LOST', errorOf(reply))
+    for (const entry of calls) this.#settle(entry, 'SESSION_LOST', null)
+  }
+
+  #stop(code: ClientFailure, reply?: PeerMessage): void {
+    this.#close(code)
+    this.#sink.failure(code, errorOf(reply))
+  }
+
+  #close(code: ClientFailure): void {
+    const rest = [...this.#sent.values(), ...this.#calls.values(), ...this.#queue]
+    this.#sent.clear()
+    this.#calls.clear()
+    this.#wanted.clear()
+    this.#queue = []
+    this.#held = []
+    this.#poll = this.#clientId = this.#ack = null
+    this.#openBy = this.#dueAt = this.#closeBy = NEVER
+    this.#up = this.#kind === 'http'
+    this.#restore = false
+    this.#sink.abort()
+    this.#go('close')
+    for (const entry of rest) if (entry.role !== 'restore') this.#settle(entry, code, null)
+  }
+
+  /** Comes last in what changes the state, since the application may act out of `state`. */
+  #go(event: Event): void {
+    const next = (TRANSITIONS[this.#state] as Partial<Record<Event, ClientState>>)[event]
+    if (next === undefined) return
+    this.#state = next
+    this.#sink.state(next)
+  }
+}
+
+function firstBy(entries: ReadonlyMap<string, Entry>): number {
+  for (const entry of entries.values()) return entry.by
+  return NEVER
+}
+
+/** The channels as a list, checked as far as a fault of the caller goes; the grammar is the server's to judge. */
+function list(channels: string | readonly string[]): readonly string[] {
+  const all = typeof channels === 'string' ? [channels] : channels
+  if (all.length === 0 || !all.every(name => typeof name === 'string' && /^\/./.test(name) && !name.startsWith('/meta/')))
+    throw new TypeError(`not a channel to use: ${channels}`)
+  return all
+}
+
+function record(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+function errorOf(reply: PeerMessage | null | undefined): string {
+  return typeof reply?.error === 'string' ? reply.error : ''
+}
+
+/** 402 without arguments: CometD's unknown session. Faye's 402 names a missing field. */
+function unknownSession(reply: PeerMessage): boolean {
+  return /^402::/.test(errorOf(reply))
+}

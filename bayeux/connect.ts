@@ -1,0 +1,136 @@
+// /meta/connect: held open until there is something to say, answered, superseded, lost.
+//
+// Knows: when a connect may be held, what ends it, and what the reply then carries.
+// Does not know: other meta messages (meta.ts), how a session is removed (removal.ts).
+// Always true: a session has at most one held connect; it counts for its browser exactly as long as it is held.
+// Source: protocol reference 3.2, 4.2, 4.4, 4.6, 4.7, 7.1.
+
+import { ackOf } from './ack.js'
+import { ended, fullAdvice, multipleClients, patience } from './advice.js'
+import type { Connection } from './connection.js'
+import type { Core } from './core.js'
+import type { Exchange } from './exchange.js'
+import { adviceNumber, adviceOf, type Message } from './message.js'
+import { Reply } from './reply.js'
+import { replyJson, startExpiry, takeForConnect } from './response.js'
+import type { Session } from './session.js'
+import { timesyncOf } from './timesync.js'
+
+/** Processes a connect of a known session. @returns the reply to give now, or null when the connect is held */
+export function connect(core: Core, exchange: Exchange, session: Session, message: Message, now: number): Reply | null {
+  const { connection } = exchange
+  const options = core.transports[connection.transport]
+  const wasConnected = session.state === 'connected'
+  const advice = adviceOf(message)
+  let timeout = adviceNumber(advice, 'timeout')
+  let advised = advice !== null
+  session.transit('connect')
+  session.expiresAt = Number.POSITIVE_INFINITY
+  session.transientInterval = adviceNumber(advice, 'interval')
+
+  if (session.ack !== null) {
+    const acknowledged = ackOf(message)
+    if (acknowledged !== null) {
+      session.ack.acknowledge(acknowledged)
+      if (session.urgent === 0 && session.ack.size > session.queue.length && timeout === null) {
+        timeout = 0 // something was sent and not received: send it again at once
+        advised = true
+      }
+    }
+  }
+
+  const reply = new Reply(message)
+  if (core.options.timesync) reply.timesync = timesyncOf(message, now)
+  if (advised || session.adviceDue || session.advisedTransport !== connection.transport) advise(core, session, connection, reply)
+  if (!connection.socket && exchange.messages.length === 1 && session.urgent === 0 && browserIsFull(core, session, connection)) {
+    const interval = core.options.multiSessionInterval
+    reply.advice = multipleClients(interval, reply.advice)
+    reply.successful = interval > 0
+    exchange.connects = true
+    session.toldMultipleClients = true // the next connect that is not refused gets full advice again (DEV-9)
+    return reply
+  }
+  if (session.toldMultipleClients) advise(core, session, connection, reply)
+  const hold = timeout === null ? (session.timeout ?? options.timeout) : Math.min(timeout, core.options.maxTimeout)
+  if (hold > 0 && wasConnected && mayHold(exchange, session)) {
+    holdConnect(core, exchange, session, reply, now + hold)
+    return null
+  }
+  exchange.connects = true
+  return reply
+}
+
+function mayHold(exchange: Exchange, session: Session): boolean {
+  if (!exchange.connection.open) return false // it broke while a verdict was awaited
+  if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0)
+  return exchange.messages.length === 1 && session.urgent === 0
+}
+
+function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Reply, until: number): void {
+  const { connection } = exchange
+  if (session.held !== null) dropHeld(core, session)
+  const counted = !connection.socket && session.browser !== null
+  if (counted) core.heldByBrowser.set(session.browser!, (core.heldByBrowser.get(session.browser!) ?? 0) + 1)
+  session.held = { connection, reply, until, counted }
+  connection.session = session
+  exchange.held = true
+  core.deadlines.update(session)
+}
+
+/** Answers the held connect now, with all that is queued; then the session's patience begins to run. */
+export function releaseConnect(core: Core, session: Session, now: number): void {
+  if (session.held === null || !core.sink.writable(session.held.connection)) return loseConnect(core, session)
+  const { connection, reply } = unhold(core, session)
+  if (session.adviceDue && !session.gone) advise(core, session, connection, reply)
+  if (session.gone) reply.advice = ended()
+  const messages = takeForConnect(session, reply)
+  core.sink.write(connection, '', messages, replyJson(core, session, reply, now), session.ack !== null)
+  startExpiry(core, session, connection.transport, now)
+}
+
+/** A newer connect has come: the held one is ended, over HTTP with an error status, on a WebSocket in silence. */
+export function supersede(core: Core, session: Session): void {
+  if (session.held !== null) dropHeld(core, session)
+}
+
+function dropHeld(core: Core, session: Session): void {
+  const { connection } = unhold(core, session)
+  if (connection.socket) return
+  connection.open = false
+  core.sink.end(connection, 'superseded')
+}
+
+/** The held connect's connection broke: the queue stays, and the session lives as if the hold had run its time. */
+export function loseConnect(core: Core, session: Session): void {
+  if (session.held === null) return
+  const { connection, until } = unhold(core, session)
+  if (session.gone) return
+  session.expiresAt = until + patience(core, session, connection.transport)
+  core.deadlines.update(session)
+}
+
+/** Ends the hold and gives what was held. */
+export function unhold(core: Core, session: Session): { connection: Connection; reply: Reply; until: number } {
+  const held = session.held!
+  session.held = null
+  if (!held.connection.socket) held.connection.session = null
+  if (held.counted) {
+    const count = core.heldByBrowser.get(session.browser!)! - 1
+    if (count === 0) core.heldByBrowser.delete(session.browser!)
+    else core.heldByBrowser.set(session.browser!, count)
+  }
+  return held
+}
+
+function advise(core: Core, session: Session, connection: Connection, reply: Reply): void {
+  reply.advice = fullAdvice(core, session, connection.transport)
+  session.advisedTransport = connection.transport
+  session.adviceDue = false
+  session.toldMultipleClients = false
+}
+
+function browserIsFull(core: Core, session: Session, connection: Connection): boolean {
+  const max = connection.http2 ? core.options.http2MaxSessionsPerBrowser : core.options.maxSessionsPerBrowser
+  if (max < 0) return false
+  return max === 0 || (session.browser !== null && (core.heldByBrowser.get(session.browser) ?? 0) >= max)
+}

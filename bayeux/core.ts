@@ -1,0 +1,92 @@
+// What one engine holds: options, sessions, the channel tree, what is to be flushed and when to look again.
+//
+// Does not know: what is done with it; the five meta handlers, publishing and delivery are functions over this.
+// Always true: a session is in `sessions` from its handshake to its end and nowhere after.
+
+import type { ChannelName } from './channel.js'
+import type { Connection } from './connection.js'
+import { Deadlines } from './deadlines.js'
+import type { Exchange } from './exchange.js'
+import { Extensions } from './extension.js'
+import type { Message } from './message.js'
+import { type EngineOptions, engineOptions, resolve, resolveFor, type Transport } from './options.js'
+import type { Question } from './policy.js'
+import { type ChannelRules, Rules } from './rules.js'
+import type { Session } from './session.js'
+import type { Sink } from './sink.js'
+import { timestampOf } from './timestamp.js'
+import { type Listener, Tree } from './tree.js'
+
+export class Core {
+  readonly options: EngineOptions
+  /** The options as they hold on each transport. */
+  readonly transports: Readonly<Record<Transport, EngineOptions>>
+  readonly tree: Tree
+  readonly extensions = new Extensions()
+  readonly sessions = new Map<string, Session>()
+  readonly local = new Set<Session>()
+  readonly deadlines = new Deadlines<Session>()
+  /** Sessions with something to send, once each. */
+  dirty: Session[] = []
+  /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
+  doomed: Session[] = []
+  /** Held HTTP connects by browser cookie. */
+  readonly heldByBrowser = new Map<string, number>()
+  /** Sockets of ended sessions, to be closed shortly, in the order of their time. */
+  readonly lingering: { readonly connection: Connection; readonly at: number }[] = []
+  /** The exchange in hand: what its session gets rides on its response. */
+  current: Exchange | null = null
+  /** Which questions the host's policy answers; the others are allowed without asking. */
+  readonly policed: Record<Question['kind'], boolean> = { handshake: false, create: false, subscribe: false, publish: false }
+  sweepAt = Number.POSITIVE_INFINITY
+
+  /** @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID */
+  constructor(
+    given: Readonly<Record<string, unknown>>,
+    rules: ChannelRules,
+    readonly sink: Sink,
+  ) {
+    this.options = resolve(engineOptions, given)
+    this.transports = {
+      websocket: resolveFor(engineOptions, given, 'websocket'),
+      'long-polling': resolveFor(engineOptions, given, 'long-polling'),
+      'callback-polling': resolveFor(engineOptions, given, 'callback-polling'),
+    }
+    this.tree = new Tree(new Rules(rules), {
+      channelAdded: channel => sink.channelAdded(channel.name),
+      channelRemoved: channel => sink.channelRemoved(channel.name),
+    })
+  }
+
+  /** The text that the timestamp extension puts on messages; null while it is off. */
+  timestamp(now: number): string | null {
+    return this.options.timestamp ? timestampOf(now) : null
+  }
+
+  /** Asks the listeners of a channel and of the wildcards that cover it. @returns false when one vetoed the message */
+  notify(name: ChannelName, message: Message, session: Session | null): boolean {
+    if (this.tree.listening === 0) return true
+    for (const channel of this.tree.coveringName(name)) {
+      for (const listener of channel.listeners) if (this.call(listener, message, session) === false) return false
+    }
+    return true
+  }
+
+  /** Shows the extensions what a session is about to be sent. @returns false when one dropped it */
+  passes(session: Session, message: Record<string, unknown>): boolean {
+    try {
+      return this.extensions.outgoing(session, message)
+    } catch (error) {
+      this.sink.fault(error)
+      return true
+    }
+  }
+
+  call(listener: Listener, message: Message, session: Session | null): boolean | void {
+    try {
+      return listener(message, session)
+    } catch (error) {
+      this.sink.fault(error)
+    }
+  }
+}

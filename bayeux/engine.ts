@@ -1,0 +1,401 @@
+// The engine: every input of the protocol, the order in which messages are processed, and when what was queued goes out.
+//
+// Knows: envelopes, which session one speaks for, what waits behind a verdict.
+// Does not know: sockets, timers, randomness; it is given `now` and gives effects through the sink.
+// Always true: messages of one envelope, and envelopes of one session, are processed in order; other sessions never wait for them.
+// Source: protocol reference 3 (order of checks), 3.10, 4.2 to 4.6, 6.2, 6.4.
+
+import { isIdle } from './activity.js'
+import { removedMeanwhile, unknownSession } from './advice.js'
+import { type ChannelName, parseChannel } from './channel.js'
+import { connect, loseConnect, releaseConnect, supersede } from './connect.js'
+import { Connection, type Facts } from './connection.js'
+import { Core } from './core.js'
+import { markDirty } from './delivery.js'
+import { Exchange } from './exchange.js'
+import { flush } from './flush.js'
+import { faultOf, type Message, parseEnvelope } from './message.js'
+import { disconnect, handshake, META_CHANNELS, metaReply, subscribe, subscriptionsOf, unsubscribe } from './meta.js'
+import type { Question, Verdict } from './policy.js'
+import { publish } from './publish.js'
+import { endLingering, remove } from './removal.js'
+import { Reply } from './reply.js'
+import { respond } from './response.js'
+import type { ChannelRules } from './rules.js'
+import { ServerSide } from './server.js'
+import type { Session } from './session.js'
+import type { Sink } from './sink.js'
+import { channelTrial, handshakeTrial, hold, type Outcome } from './trial.js'
+
+const NEVER = Number.POSITIVE_INFINITY
+/** Envelopes of one WebSocket behind a verdict, beyond which the host is asked to read no more. */
+const MANY_WAITING = 16
+
+/** What became of the message in hand: a reply, none (a held connect), or not decided yet. */
+type Handled = Reply | null | 'waiting'
+
+export class Engine {
+  readonly #core: Core
+  /** Exchanges whose turn it is; more than one only while others wait behind a verdict that has come. */
+  readonly #ready: Exchange[] = []
+  #running = false
+  /** What code in the server may do: publish, deliver, disconnect, local sessions. */
+  readonly server: ServerSide
+
+  /**
+   * @param given options by CometD's names (options.ts), the missing ones at their defaults
+   * @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID
+   */
+  constructor(given: Readonly<Record<string, unknown>>, rules: ChannelRules, sink: Sink) {
+    this.#core = new Core(given, rules, sink)
+    this.server = new ServerSide(this.#core)
+  }
+
+  /** The next moment, in epoch ms, at which `tick` has something to do; Infinity for none. */
+  get deadline(): number {
+    const { deadlines, sweepAt, lingering } = this.#core
+    return Math.min(deadlines.next, sweepAt, lingering[0]?.at ?? NEVER)
+  }
+
+  /** A transport can carry messages: one HTTP request has come, or one WebSocket has opened. `peer` is given back with each effect. */
+  open(facts: Facts, peer: unknown): Connection {
+    return new Connection(facts, peer)
+  }
+
+  /**
+   * Takes one envelope from a client and does at once all that needs no answer from outside.
+   *
+   * Gives one reply for each message, in their order. A /meta/connect with nothing to deliver is held.
+   * What the peer did wrong is answered or ends the connection, never thrown.
+   *
+   * @param texts JSON texts, each one message or an array of messages; several only from a form
+   * @param now epoch ms, never less than in the call before
+   * @throws {RangeError} `connection` is closed: a fault of the caller
+   */
+  receive(connection: Connection, texts: readonly string[], now: number): void {
+    if (!connection.open) throw new RangeError('receive on a closed connection')
+    if (connection.exchange !== null) return this.#defer(connection, texts)
+    this.#accept(connection, texts, now)
+    this.#settle(now)
+  }
+
+  /** The connection broke or was closed by its peer. What was not sent stays queued; the session lives on for its time. */
+  closed(connection: Connection, now: number): void {
+    if (!connection.open) return
+    connection.open = false
+    const { session } = connection
+    connection.session = null
+    if (session === null) return
+    if (session.endpoint === connection) session.endpoint = null
+    if (session.held?.connection === connection) loseConnect(this.#core, session)
+    this.#settle(now)
+  }
+
+  /** The verdict on a question that the sink could not answer at once. One that nobody waits for any more is ignored. */
+  answer(question: Question, verdict: Verdict, now: number): void {
+    const { exchange } = question.connection
+    const trial = exchange?.trial
+    if (exchange == null || trial == null || trial.questions[trial.at] !== question) return
+    trial.verdict = verdict
+    this.#run(exchange, now)
+    this.#settle(now)
+  }
+
+  /** The host's buffer for a WebSocket is full, or has room again. */
+  congested(connection: Connection, full: boolean): void {
+    connection.congested = full
+    const { session } = connection
+    if (!full && session !== null && session.endpoint === connection && session.urgent > 0) markDirty(this.#core, session)
+  }
+
+  /** Sends all that was queued since the last flush. */
+  flush(now: number): void {
+    flush(this.#core, now)
+    this.#settle(now)
+  }
+
+  /** Does what is due at `now`. @returns the next deadline */
+  tick(now: number): number {
+    const core = this.#core
+    for (let session = core.deadlines.due(now); session !== null; session = core.deadlines.due(now)) this.#due(session, now)
+    if (now >= core.sweepAt) {
+      core.tree.sweep()
+      core.sweepAt = NEVER
+    }
+    endLingering(core, now)
+    this.#settle(now)
+    return this.deadline
+  }
+
+  /** Answers all held connects with full advice: the server is about to stop. */
+  release(now: number): void {
+    for (const session of this.#core.sessions.values()) {
+      if (session.held === null) continue
+      session.adviceDue = true
+      releaseConnect(this.#core, session, now)
+    }
+  }
+
+  #due(session: Session, now: number): void {
+    const core = this.#core
+    if (session.held !== null && session.held.until <= now) releaseConnect(core, session, now)
+    if (session.lazyAt <= now) {
+      session.endLaziness()
+      markDirty(core, session)
+    }
+    if (session.gone) return
+    if (session.expiresAt < now || session.processingEndsAt() <= now) remove(core, session, 'expired', now)
+    else core.deadlines.update(session)
+  }
+
+  #defer(connection: Connection, texts: readonly string[]): void {
+    connection.waiting ??= []
+    connection.waiting.push(...texts)
+    if (connection.paused || connection.waiting.length < MANY_WAITING) return
+    connection.paused = true
+    this.#core.sink.pause(connection, true)
+  }
+
+  #accept(connection: Connection, texts: readonly string[], now: number): void {
+    const { maxMessages, maxDepth } = this.#core.options
+    const messages = parseEnvelope(texts, maxMessages, maxDepth)
+    if (typeof messages === 'string') return this.#refuse(connection, messages)
+    if (messages.length > 1 && messages.some(message => message.channel === '/meta/handshake'))
+      return this.#refuse(connection, 'malformed')
+    const exchange = new Exchange(connection, messages)
+    connection.exchange = exchange
+    exchange.session = this.#sessionOf(connection, messages[0]!)
+    if (exchange.session !== null) this.#arrive(exchange, exchange.session)
+    this.#enter(exchange, now)
+  }
+
+  #refuse(connection: Connection, ending: 'malformed' | 'too_deep' | 'too_many_messages'): void {
+    const { session } = connection
+    if (session?.endpoint === connection) session.endpoint = null
+    if (session?.held?.connection === connection) loseConnect(this.#core, session)
+    connection.open = false
+    connection.session = null
+    connection.waiting = null
+    this.#core.sink.end(connection, ending)
+  }
+
+  /** The session that an envelope speaks for: the socket's own, or that of the first message's clientId if its browser is the same. */
+  #sessionOf(connection: Connection, first: Message): Session | null {
+    const core = this.#core
+    if (first.channel === '/meta/handshake') return null
+    if (connection.session?.gone === true) connection.session = null
+    if (connection.session !== null) return connection.session
+    const session = typeof first.clientId === 'string' ? core.sessions.get(first.clientId) : undefined
+    if (session === undefined) return null
+    if (connection.socket) {
+      const foreign = connection.browser !== null && session.browser !== null && connection.browser !== session.browser
+      return foreign || core.options['ws.requireHandshakePerConnection'] ? null : session
+    }
+    const mine = connection.browser !== null && connection.browser === session.browser
+    return mine || core.options.trustClientSession ? session : null
+  }
+
+  /** A session speaks on this connection: what it held elsewhere, and where its deliveries go, may change (protocol reference 4.4, 4.5). */
+  #arrive(exchange: Exchange, session: Session): void {
+    const { connection, messages } = exchange
+    session.transport = connection.transport
+    session.address = connection.address
+    if (connection.socket) {
+      if (!connection.open || session.endpoint === connection) return
+      connection.session = session
+      if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session)
+      session.endpoint = connection
+    } else if (messages.some(message => message.channel === '/meta/connect')) {
+      supersede(this.#core, session)
+      session.endpoint = null
+    }
+  }
+
+  /** Runs an exchange, or puts it behind the one of its session that waits for a verdict. */
+  #enter(exchange: Exchange, now: number): void {
+    const { session } = exchange
+    if (session === null || session.exchange === null) return this.#run(exchange, now)
+    session.waiting ??= []
+    session.waiting.push(exchange)
+  }
+
+  /** Runs an exchange and then, one after the other, those that waited behind it. */
+  #run(exchange: Exchange, now: number): void {
+    this.#ready.push(exchange)
+    if (this.#running) return
+    this.#running = true
+    try {
+      for (let next = this.#ready.shift(); next !== undefined; next = this.#ready.shift()) this.#process(next, now)
+    } finally {
+      this.#running = false
+    }
+  }
+
+  /** Processes an exchange from the message in hand on, until it is through or has to wait. */
+  #process(exchange: Exchange, now: number): void {
+    const core = this.#core
+    const { connection, messages, replies } = exchange
+    core.current = exchange
+    while (exchange.at < messages.length) {
+      const handled = this.#handle(exchange, messages[exchange.at]!, now)
+      if (handled === 'waiting') {
+        if (exchange.session !== null) exchange.session.exchange = exchange
+        core.current = null
+        return
+      }
+      if (handled !== null) replies.push(handled)
+      exchange.trial = null
+      exchange.at++
+    }
+    if (!exchange.held || replies.length > 0) respond(core, exchange, now)
+    core.current = null
+    connection.exchange = null
+    if (exchange.session !== null) this.#nextOfSession(exchange.session, now)
+    if (connection.waiting !== null) this.#nextOfConnection(connection, connection.waiting, now)
+  }
+
+  #nextOfSession(session: Session, now: number): void {
+    session.exchange = null
+    const behind = session.waiting?.shift()
+    if (behind === undefined) return
+    if (session.waiting?.length === 0) session.waiting = null
+    this.#run(behind, now)
+  }
+
+  #nextOfConnection(connection: Connection, waiting: string[], now: number): void {
+    const text = waiting.shift()!
+    if (waiting.length === 0) {
+      connection.waiting = null
+      if (connection.paused) {
+        connection.paused = false
+        this.#core.sink.pause(connection, false)
+      }
+    }
+    this.#accept(connection, [text], now)
+  }
+
+  /** One message, through all its checks, in the order of protocol reference 3. */
+  #handle(exchange: Exchange, message: Message, now: number): Handled {
+    const core = this.#core
+    const { session } = exchange
+    const resumed = exchange.trial !== null
+    if (!resumed) {
+      const fault = faultOf(message, core.options.validateMessageFields)
+      if (fault !== null) return new Reply(message).fail(fault)
+      if (!this.#incoming(session, message)) return new Reply(message).fail('MESSAGE_DELETED')
+    }
+    const channel = message.channel as string
+    if (channel === '/meta/handshake') return this.#handshake(exchange, message, now)
+    if (session === null || session.gone || message.clientId !== session.id) return this.#unknown(exchange, message, now)
+    if (!resumed) this.#touch(session, channel, now)
+    switch (channel) {
+      case '/meta/connect':
+        return this.#connect(exchange, session, message, now)
+      case '/meta/subscribe':
+        return this.#subscribe(exchange, session, message, now)
+      case '/meta/unsubscribe':
+        return this.#unsubscribe(session, message, now)
+      case '/meta/disconnect':
+        return this.#listened(message, session)
+          ? disconnect(core, session, message, now)
+          : new Reply(message).fail('MESSAGE_DELETED')
+      default:
+        return this.#publish(exchange, session, message, channel, now)
+    }
+  }
+
+  #incoming(session: Session | null, message: Message): boolean {
+    try {
+      return this.#core.extensions.incoming(session, message)
+    } catch (error) {
+      this.#core.sink.fault(error)
+      return true
+    }
+  }
+
+  /** 402; with advice only for a connect, since other replies' advice would take effect too. */
+  #unknown(exchange: Exchange, message: Message, now: number): Reply {
+    const reply = metaReply(this.#core, message, now).fail('SESSION_UNKNOWN')
+    if (message.channel !== '/meta/connect') {
+      if (typeof message.channel === 'string' && !message.channel.startsWith('/meta/')) reply.timesync = null
+      return reply
+    }
+    const removedHere = exchange.session?.gone === true && exchange.session.id === message.clientId
+    reply.advice = removedHere ? removedMeanwhile() : unknownSession()
+    return reply
+  }
+
+  /** A valid message keeps its session alive (protocol reference 4.3). */
+  #touch(session: Session, channel: string, now: number): void {
+    session.lastMessageAt = now
+    if (channel === '/meta/connect') return
+    session.lastActiveAt = now
+    if (session.expiresAt === NEVER) return
+    const maxInterval = session.maxInterval ?? this.#core.transports[session.transport].maxInterval
+    session.expiresAt = Math.max(session.expiresAt, now + maxInterval)
+  }
+
+  #handshake(exchange: Exchange, message: Message, now: number): Handled {
+    exchange.trial ??= handshakeTrial(exchange, message)
+    const outcome = hold(this.#core, exchange.trial, [], false)
+    if (outcome === 'waiting') return 'waiting'
+    if (!this.#listened(message, null)) return new Reply(message).fail('MESSAGE_DELETED')
+    return handshake(this.#core, exchange, message, 'verdict' in outcome ? outcome.verdict : false, now)
+  }
+
+  #connect(exchange: Exchange, session: Session, message: Message, now: number): Handled {
+    const core = this.#core
+    if (!this.#listened(message, session)) return new Reply(message).fail('MESSAGE_DELETED')
+    if (isIdle(session, core.options, now)) remove(core, session, 'kicked', now)
+    if (session.gone) return this.#unknown(exchange, message, now)
+    return connect(core, exchange, session, message, now)
+  }
+
+  #subscribe(exchange: Exchange, session: Session, message: Message, now: number): Handled {
+    const names = subscriptionsOf(this.#core, message)
+    if (typeof names === 'string') return metaReply(this.#core, message, now).fail(names)
+    const outcome = this.#judge(exchange, message, names, 'subscribe')
+    if (outcome === 'waiting') return 'waiting'
+    if ('code' in outcome) return metaReply(this.#core, message, now).fail(outcome.code, outcome.reason)
+    if (!this.#listened(message, session)) return new Reply(message).fail('MESSAGE_DELETED')
+    return subscribe(this.#core, session, message, names, now)
+  }
+
+  #unsubscribe(session: Session, message: Message, now: number): Handled {
+    const names = subscriptionsOf(this.#core, message)
+    if (typeof names === 'string') return metaReply(this.#core, message, now).fail(names)
+    if (!this.#listened(message, session)) return new Reply(message).fail('MESSAGE_DELETED')
+    return unsubscribe(this.#core, session, message, names, now)
+  }
+
+  #publish(exchange: Exchange, session: Session, message: Message, channel: string, now: number): Handled {
+    const core = this.#core
+    const name =
+      core.tree.find(channel) ?? parseChannel(channel, core.options.maxChannelLength, core.options.validateMessageFields)
+    if (name === null) return new Reply(message).fail('CHANNEL_INVALID')
+    const outcome = this.#judge(exchange, message, [name], 'publish')
+    if (outcome === 'waiting') return 'waiting'
+    if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
+    return publish(core, session, message, name, now)
+  }
+
+  #judge(exchange: Exchange, message: Message, names: readonly ChannelName[], operation: 'subscribe' | 'publish'): Outcome {
+    exchange.trial ??= channelTrial(this.#core, exchange, message, names, operation)
+    if (exchange.trial === null) return { verdict: true }
+    return hold(this.#core, exchange.trial, names, operation === 'subscribe')
+  }
+
+  /** Whether the listeners on a meta channel let its message pass. */
+  #listened(message: Message, session: Session | null): boolean {
+    if (this.#core.tree.listening === 0) return true
+    const channel = message.channel as string
+    return !META_CHANNELS.has(channel) || this.#core.notify(parseChannel(channel)!, message, session)
+  }
+
+  /** After each input: sessions that overflowed are removed, and unused channels get a time to be looked for. */
+  #settle(now: number): void {
+    const core = this.#core
+    while (core.doomed.length > 0) remove(core, core.doomed.pop()!, 'overflow', now)
+    if (core.sweepAt === NEVER && core.tree.sweepable) core.sweepAt = now + core.options.sweepPeriod
+  }
+}

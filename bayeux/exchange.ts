@@ -1,0 +1,29 @@
+// An exchange: one envelope on its way through the engine, message by message, until its replies leave.
+//
+// Always true: messages are processed in order; while one waits for a verdict, none behind it is looked at.
+// Source: protocol reference 3, 3.10.
+
+import type { Connection } from './connection.js'
+import type { Message } from './message.js'
+import type { Trial } from './policy.js'
+import type { Reply } from './reply.js'
+import type { Session } from './session.js'
+
+export class Exchange {
+  /** Index of the message in hand. */
+  at = 0
+  readonly replies: Reply[] = []
+  /** The session that the envelope speaks for: found once, from its first message; or made by its handshake. */
+  session: Session | null = null
+  /** The questions about the message in hand that are not answered yet. */
+  trial: Trial | null = null
+  /** Whether a /meta/connect is answered with it: then its response carries messages also in connect-only delivery. */
+  connects = false
+  /** Whether a held connect took the place of the response. */
+  held = false
+
+  constructor(
+    readonly connection: Connection,
+    readonly messages: readonly Message[],
+  ) {}
+}

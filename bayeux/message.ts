@@ -1,0 +1,150 @@
+// Messages: their shape on the wire, the checks of untrusted JSON, and freezing.
+//
+// Knows: what an envelope is, what a message must have before anything else looks at it, how a publish is serialized once.
+// Does not know: sessions, channels that exist, transports.
+// Always true: a FrozenMessage never changes, so that every queue may share it; nothing here looks a key up on a prototype.
+// Source: protocol reference 2, 5.3, DEV-4, DEV-10.
+
+import type { ErrorCode } from './errors.js'
+
+/** One Bayeux message as it came off the wire: an object of any members, none of which is trusted yet. */
+export interface Message {
+  readonly channel?: unknown
+  readonly id?: unknown
+  readonly clientId?: unknown
+  readonly data?: unknown
+  readonly ext?: unknown
+  readonly advice?: unknown
+  readonly subscription?: unknown
+  readonly [member: string]: unknown
+}
+
+export type Json = Readonly<Record<string, unknown>>
+
+/** Why a whole envelope is refused: nothing of it is processed (protocol reference 5.3, 6.2). */
+export type Refusal = 'malformed' | 'too_deep' | 'too_many_messages'
+
+/**
+ * Reads one envelope.
+ *
+ * @param texts JSON texts, each one message or an array of messages; several only from a form, concatenated in order
+ * @param maxMessages messages in all; `maxDepth` levels of nesting, the array included
+ * @returns the messages in order, at least one; or why the envelope is refused as a whole
+ */
+export function parseEnvelope(texts: readonly string[], maxMessages: number, maxDepth: number): Message[] | Refusal {
+  const messages: Message[] = []
+  for (const text of texts) {
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      return 'malformed'
+    }
+    const batch: unknown[] = Array.isArray(value) ? value : [value]
+    if (messages.length + batch.length > maxMessages) return 'too_many_messages'
+    for (const message of batch) {
+      if (!isObject(message)) return 'malformed'
+      if (deeperThan(message, maxDepth - 1)) return 'too_deep'
+      messages.push(message)
+    }
+  }
+  return messages.length === 0 ? 'malformed' : messages
+}
+
+/** A JSON object: neither null, nor an array, nor a scalar. */
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Whether `value` nests objects and arrays more than `levels` deep. */
+export function deeperThan(value: object, levels: number): boolean {
+  if (levels === 0) return true
+  if (Array.isArray(value)) {
+    for (const item of value) if (typeof item === 'object' && item !== null && deeperThan(item, levels - 1)) return true
+    return false
+  }
+  for (const key in value) {
+    const member = (value as Json)[key]
+    if (typeof member === 'object' && member !== null && deeperThan(member, levels - 1)) return true
+  }
+  return false
+}
+
+const MESSAGE_ID = /^[A-Za-z0-9]+$/
+
+/** The failure that a message has before its session is even looked for: of its channel first, then of its id; null when well. */
+export function faultOf(message: Message, validate: boolean): ErrorCode | null {
+  const { channel, id } = message
+  if (channel === undefined || channel === null) return 'CHANNEL_MISSING'
+  if (typeof channel !== 'string') return 'CHANNEL_INVALID'
+  if (id === undefined || id === null) return null
+  if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 0 ? null : 'MESSAGE_ID_INVALID'
+  if (typeof id !== 'string') return 'MESSAGE_ID_INVALID'
+  return validate && !MESSAGE_ID.test(id) ? 'MESSAGE_ID_INVALID' : null
+}
+
+/** The `ext` of a message if it is an object, else null: any other type counts as absent. */
+export function extOf(message: Message): Json | null {
+  return isObject(message.ext) ? message.ext : null
+}
+
+/** The `advice` of a message if it is an object, else null. */
+export function adviceOf(message: Message): Json | null {
+  return isObject(message.advice) ? message.advice : null
+}
+
+/** A number of `advice` that a client may set: 0 or more, else null ("-5", "0" and the like count as absent). */
+export function adviceNumber(advice: Json | null, name: 'timeout' | 'interval'): number | null {
+  const value = advice === null ? undefined : advice[name]
+  return typeof value === 'number' && value >= 0 ? value : null
+}
+
+/** One delivery, serialized once and shared by every queue that it enters. All fields are set here, in this order: one shape. */
+export class FrozenMessage {
+  /** A transport's own ready form, made by the first that needs it: the WebSocket frame. */
+  frame: Uint8Array | null = null
+  #message: Message | null = null
+
+  /**
+   * @param channel as the publisher wrote it
+   * @param json the whole message as JSON, without `id` and `clientId`
+   * @param lazy ms that it may wait for company; -1 for a message that may not
+   */
+  constructor(
+    readonly channel: string,
+    readonly json: string,
+    readonly lazy: number,
+  ) {}
+
+  /** The message as an object, for code in the server; made when first asked for, shared, not to be changed. */
+  get message(): Message {
+    this.#message ??= JSON.parse(this.json) as Message
+    return this.#message
+  }
+}
+
+/** What a client may not say to other clients (DEV-4): replies' members would stop or confuse them. */
+const PRIVATE_MEMBERS = new Set(['channel', 'data', 'id', 'clientId', 'advice', 'successful', 'error'])
+
+/**
+ * Serializes a published message for its subscribers.
+ *
+ * Keeps `data`, `ext` and unknown members as they are; drops `id`, `clientId`, `advice`, `successful` and `error`.
+ *
+ * @param timestamp value of the `timestamp` member to put in its place; null leaves the publisher's
+ */
+export function freezePublished(message: Message, channel: string, lazy: number, timestamp: string | null): FrozenMessage {
+  let json = `{"channel":${JSON.stringify(channel)}`
+  if (message.data !== undefined) json += `,"data":${JSON.stringify(message.data)}`
+  for (const key in message) {
+    if (PRIVATE_MEMBERS.has(key) || (timestamp !== null && key === 'timestamp')) continue
+    json += `,${JSON.stringify(key)}:${JSON.stringify(message[key])}`
+  }
+  if (timestamp !== null) json += `,"timestamp":${JSON.stringify(timestamp)}`
+  return new FrozenMessage(channel, `${json}}`, lazy)
+}
+
+/** Serializes a message of the server's own making, whose members it answers for. */
+export function freeze(message: Message & { readonly channel: string }, lazy = -1): FrozenMessage {
+  return new FrozenMessage(message.channel, JSON.stringify(message), lazy)
+}

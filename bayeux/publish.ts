@@ -1,0 +1,62 @@
+// Publishing: from one message to the queues of all who are to get it.
+//
+// Knows: broadcast and service messages, what the publisher gets of its own, which messages are lazy.
+// Does not know: whether it is allowed (trial.ts), when the queues are emptied (flush.ts).
+// Always true: a message is serialized once, however many get it.
+// Source: protocol reference 3.5, 3.6, 4.8.
+
+import type { ChannelName } from './channel.js'
+import type { Core } from './core.js'
+import { deliver } from './delivery.js'
+import { type FrozenMessage, freezePublished, type Message } from './message.js'
+import { Reply } from './reply.js'
+import type { Session } from './session.js'
+import { Channel } from './tree.js'
+
+/** Publishes what a client sent and was allowed to. A service message ends at the listeners. */
+export function publish(core: Core, session: Session, message: Message, name: ChannelName, now: number): Reply {
+  const text = message.channel as string
+  const channel = name instanceof Channel ? name : core.tree.create(name)
+  const reply = new Reply(message)
+  if (!notify(core, channel, message, session)) return reply.fail('MESSAGE_DELETED')
+  if (name.kind === 'service') return reply
+  const frozen = freezePublished(message, text, lazyOf(core, channel, false), core.timestamp(now))
+  fanOut(core, channel, frozen, session, now)
+  core.sink.published(frozen)
+  return reply
+}
+
+/** Puts a message into the queue of each session that is subscribed, its publisher's own where that is wanted. */
+export function fanOut(core: Core, channel: Channel, message: FrozenMessage, publisher: Session | null, now: number): void {
+  const sessions = core.tree.resolve(channel)
+  core.tree.walking++
+  for (let i = 0; i < sessions.length; i++) {
+    const session = sessions[i]!
+    if (session === publisher && !wantsOwn(core, session, channel)) continue
+    deliver(core, session, message, now)
+  }
+  core.tree.walking--
+}
+
+/** How long a message may wait: of its channel's rule, or the default for one that is marked lazy; -1 for not at all. */
+export function lazyOf(core: Core, channel: Channel, marked: boolean): number {
+  const lazy = channel.settings?.lazy ?? false
+  const wait = lazy === true || (lazy === false && marked) ? core.options.maxLazyTimeout : Number(lazy)
+  return wait > 0 ? wait : -1
+}
+
+function notify(core: Core, channel: Channel, message: Message, session: Session): boolean {
+  if (core.tree.listening === 0) return true
+  for (const covering of core.tree.covering(channel)) {
+    for (const listener of covering.listeners) if (core.call(listener, message, session) === false) return false
+  }
+  return true
+}
+
+/** Whether a publisher gets its own message: its session's flag, and that of a channel by which it is subscribed. */
+function wantsOwn(core: Core, session: Session, channel: Channel): boolean {
+  if (!session.broadcastToPublisher) return false
+  return core.tree
+    .covering(channel)
+    .some(covering => session.subscriptions?.has(covering) === true && covering.settings?.broadcastToPublisher !== false)
+}

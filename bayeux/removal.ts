@@ -1,0 +1,70 @@
+// The end of a session: disconnect, kick, expiry, overflow, plain removal.
+//
+// Knows: the order in which a session is taken apart, and what its connections are told.
+// Always true: it happens once to a session; afterwards no channel, heap or table knows it.
+// Source: protocol reference 3.4, 4.1, 4.3, 4.9, DEV-13.
+
+import { releaseConnect, unhold } from './connect.js'
+import type { Core } from './core.js'
+import { freeze } from './message.js'
+import type { RemovalReason, Session } from './session.js'
+
+/** How long the socket of an ended session stays open, so that the client can read and close first. */
+const LINGER = 1_000
+
+/** Ends a session by its client's wish, or because of `reason`. */
+export function remove(core: Core, session: Session, reason: RemovalReason, now: number): void {
+  if (session.gone) return
+  dismantle(core, session, reason)
+  if (reason === 'kicked') tellKicked(core, session, now)
+  else if (session.held !== null) endHeld(core, session, reason, now)
+  if (session.held === null) core.deadlines.remove(session)
+  const { endpoint } = session
+  session.endpoint = null
+  if (endpoint === null || !endpoint.open) return
+  endpoint.session = null
+  if (reason !== 'disconnected') core.lingering.push({ connection: endpoint, at: now + LINGER })
+}
+
+function dismantle(core: Core, session: Session, reason: RemovalReason): void {
+  core.sessions.delete(session.id)
+  core.local.delete(session)
+  core.sink.sessionRemoved(session, reason)
+  session.transit('remove')
+  if (session.subscriptions === null) return
+  for (const channel of [...session.subscriptions.keys()]) {
+    core.tree.unsubscribe(session, channel)
+    core.sink.unsubscribed(session, channel.name)
+  }
+  session.subscriptions = null
+}
+
+/** The notice goes on what can carry it now: the held connect, the response in hand, or the socket. */
+function tellKicked(core: Core, session: Session, now: number): void {
+  const notice = freeze({ channel: '/meta/disconnect', successful: true })
+  session.enqueue(notice)
+  session.ack?.add(notice)
+  if (session.held !== null) releaseConnect(core, session, now)
+  else if (session.endpoint !== null && session.exchange === null && core.current?.session !== session) {
+    core.sink.write(session.endpoint, '', session.takeQueue(), '', false)
+  }
+}
+
+function endHeld(core: Core, session: Session, reason: RemovalReason, now: number): void {
+  if (reason === 'removed') return // runs to its timeout, as in CometD, and is told to stop then
+  if (reason === 'disconnected') return releaseConnect(core, session, now)
+  const { connection } = unhold(core, session)
+  connection.open = false
+  core.sink.end(connection, 'destroyed')
+}
+
+/** Closes the sockets of ended sessions whose time has come, unless they have found another session. */
+export function endLingering(core: Core, now: number): void {
+  let due = 0
+  while (due < core.lingering.length && core.lingering[due]!.at <= now) due++
+  for (const { connection } of core.lingering.splice(0, due)) {
+    if (!connection.open || connection.session !== null || connection.exchange !== null) continue
+    connection.open = false
+    core.sink.end(connection, 'removed')
+  }
+}

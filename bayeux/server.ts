@@ -1,0 +1,186 @@
+// The server's own side: what code in the server may do with channels and sessions.
+//
+// Knows: publishing, delivering to one session, ending a session, sessions that live in the server, listeners, authorizers.
+// Does not know: the API that applications see (lib/); it is built on this.
+// Source: protocol reference 3.6, 4.8, 4.9, 8 (per session at run time).
+
+import { type ChannelName, parseChannel } from './channel.js'
+import type { Core } from './core.js'
+import { deliver, markDirty } from './delivery.js'
+import { BayeuxError } from './errors.js'
+import type { Extension } from './extension.js'
+import { freeze, type Message } from './message.js'
+import type { Authorizer, Question } from './policy.js'
+import { fanOut, lazyOf } from './publish.js'
+import { remove } from './removal.js'
+import { type Receiver, Session } from './session.js'
+import type { Listener } from './tree.js'
+
+/** Members of a message beside channel and data, and how it is to travel. */
+export interface Extra {
+  readonly id?: string | number
+  readonly successful?: boolean
+  readonly ext?: Readonly<Record<string, unknown>>
+  /** May wait for company: as long as the channel's rule says, else maxLazyTimeout. */
+  readonly lazy?: boolean
+}
+
+export interface Stats {
+  readonly sessions: number
+  readonly local: number
+  readonly channels: number
+  readonly subscriptions: number
+  /** Messages in all queues. */
+  readonly queued: number
+  /** Held /meta/connects. */
+  readonly held: number
+}
+
+export class ServerSide {
+  constructor(private readonly core: Core) {}
+
+  /** Which questions the sink's policy answers from now on. */
+  police(kinds: Partial<Record<Question['kind'], boolean>>): void {
+    Object.assign(this.core.policed, kinds)
+  }
+
+  extend(extension: Extension): () => void {
+    return this.core.extensions.add(extension)
+  }
+
+  /** @throws {BayeuxError} CHANNEL_NAME_INVALID */
+  listen(pattern: string, listener: Listener): () => void {
+    return this.core.tree.listen(channelName(pattern), listener)
+  }
+
+  /** @throws {BayeuxError} CHANNEL_NAME_INVALID */
+  authorize(pattern: string, authorizer: Authorizer): () => void {
+    return this.core.tree.authorize(channelName(pattern), authorizer)
+  }
+
+  /**
+   * Publishes to all subscribers of a broadcast channel.
+   *
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID not a broadcast channel; DATA_INVALID not JSON
+   */
+  publish(channel: string, data: unknown, extra: Extra, publisher: Session | null, now: number): void {
+    const name = channelName(channel)
+    if (name.kind !== 'broadcast') throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a broadcast channel`)
+    const node = this.core.tree.create(name)
+    const message = freezeOwn(channel, data, extra, lazyOf(this.core, node, extra.lazy === true), this.core.timestamp(now))
+    if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
+    fanOut(this.core, node, message, publisher, now)
+    this.core.sink.published(message)
+    this.settle(now)
+  }
+
+  /** Delivers to one session, subscribed or not. @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID */
+  deliver(session: Session, channel: string, data: unknown, extra: Extra, now: number): void {
+    channelName(channel)
+    const lazy = extra.lazy === true && this.core.options.maxLazyTimeout > 0 ? this.core.options.maxLazyTimeout : -1
+    deliver(this.core, session, freezeOwn(channel, data, extra, lazy, this.core.timestamp(now)), now)
+    this.settle(now)
+  }
+
+  session(id: string): Session | undefined {
+    return this.core.sessions.get(id)
+  }
+
+  sessions(): IterableIterator<Session> {
+    return this.core.sessions.values()
+  }
+
+  /** Disconnects a client with the notice that tells it not to come back. */
+  disconnect(session: Session, now: number): void {
+    remove(this.core, session, 'kicked', now)
+  }
+
+  /** Removes a session without a word: a held connect runs to its timeout and is told to stop then, as in CometD. */
+  remove(session: Session, now: number): void {
+    remove(this.core, session, 'removed', now)
+  }
+
+  /** Ends a session as if its time were up: its client will handshake again. */
+  expire(session: Session, now: number): void {
+    remove(this.core, session, 'expired', now)
+  }
+
+  /** @throws {BayeuxError} CHANNEL_NAME_INVALID not a broadcast channel; SESSION_GONE */
+  subscribe(session: Session, channel: string): void {
+    const name = channelName(channel)
+    if (name.kind !== 'broadcast') throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a broadcast channel`)
+    if (session.gone) throw new BayeuxError('SESSION_GONE')
+    if (this.core.tree.subscribe(session, this.core.tree.create(name))) this.core.sink.subscribed(session, name.name)
+  }
+
+  unsubscribe(session: Session, channel: string): void {
+    const node = this.core.tree.find(channelName(channel).name)
+    if (node !== undefined && this.core.tree.unsubscribe(session, node)) this.core.sink.unsubscribed(session, node.name)
+  }
+
+  /** Makes a session that lives in the server: it needs no connect, never expires, and gets messages through `receiver`. */
+  addLocal(id: string, receiver: Receiver): Session {
+    const session = new Session(id, null, 'websocket', 'local', receiver, false, this.core.options.broadcastToPublisher)
+    session.transit('handshake')
+    this.core.local.add(session)
+    return session
+  }
+
+  /** Holds back deliveries to a session until `endBatch`. Batches nest. */
+  startBatch(session: Session): void {
+    session.batchDepth++
+  }
+
+  endBatch(session: Session): void {
+    if (--session.batchDepth === 0 && session.urgent > 0) markDirty(this.core, session)
+  }
+
+  /** Changes a session's times, in ms; null goes back to the options. The client is told with its next connect reply. */
+  setTimes(
+    session: Session,
+    times: { readonly timeout?: number | null; readonly interval?: number | null; readonly maxInterval?: number | null },
+  ): void {
+    if (times.timeout !== undefined) session.timeout = times.timeout
+    if (times.interval !== undefined) session.interval = times.interval
+    if (times.maxInterval !== undefined) session.maxInterval = times.maxInterval
+    session.adviceDue = true
+  }
+
+  stats(): Stats {
+    let queued = 0
+    let held = 0
+    for (const session of this.core.sessions.values()) {
+      queued += session.queue.length
+      if (session.held !== null) held++
+    }
+    const { tree, sessions, local } = this.core
+    return { sessions: sessions.size, local: local.size, channels: tree.size, subscriptions: tree.subscriptions, queued, held }
+  }
+
+  private settle(now: number): void {
+    while (this.core.doomed.length > 0 && this.core.current === null) remove(this.core, this.core.doomed.pop()!, 'overflow', now)
+  }
+}
+
+function channelName(text: string): ChannelName {
+  const name = parseChannel(text)
+  if (name === null) throw new BayeuxError('CHANNEL_NAME_INVALID', `${JSON.stringify(text)} is not a channel name`)
+  return name
+}
+
+function freezeOwn(channel: string, data: unknown, extra: Extra, lazy: number, timestamp: string | null) {
+  const { id, successful, ext } = extra
+  const message: Message & { channel: string } = {
+    channel,
+    ...(id === undefined ? null : { id }),
+    data,
+    ...(successful === undefined ? null : { successful }),
+    ...(ext === undefined ? null : { ext }),
+    ...(timestamp === null ? null : { timestamp }),
+  }
+  try {
+    return freeze(message, lazy)
+  } catch (cause) {
+    throw new BayeuxError('DATA_INVALID', 'data cannot be written as JSON', { cause })
+  }
+}

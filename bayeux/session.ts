@@ -1,0 +1,182 @@
+// One session: the server's half of a client, its queue and its deadlines.
+//
+// Knows: which states follow which (TRANSITIONS), what waits for delivery, when it expires.
+// Does not know: transports, other sessions, the time (callers pass `now`).
+// Always true: `gone` is final; `urgent` counts the queued messages that are not lazy; a session outlives its connections.
+// Source: protocol reference 4.1, 4.3, 4.8; names follow CometD's ServerSession.
+
+import type { AckState } from './ack.js'
+import type { Connection } from './connection.js'
+import type { Timed } from './deadlines.js'
+import type { Exchange } from './exchange.js'
+import type { FrozenMessage } from './message.js'
+import type { Transport } from './options.js'
+import type { Reply } from './reply.js'
+import type { Channel } from './tree.js'
+
+export const TRANSITIONS = {
+  new: { handshake: 'handshaken', refuse: 'gone' },
+  handshaken: { connect: 'connected', remove: 'gone' },
+  connected: { connect: 'connected', remove: 'gone' },
+  gone: {}, // a held connect is a field of the session, not a state
+} as const
+
+export type SessionState = keyof typeof TRANSITIONS
+
+/** Why a session ended. */
+export type RemovalReason = 'disconnected' | 'kicked' | 'expired' | 'overflow' | 'removed'
+
+/** A /meta/connect whose reply is delayed (protocol reference 4.2). */
+export interface HeldConnect {
+  readonly connection: Connection
+  readonly reply: Reply
+  readonly until: number
+  /** Whether it counts against maxSessionsPerBrowser. */
+  readonly counted: boolean
+}
+
+/** Takes what is delivered to a local session, in order. */
+export type Receiver = (message: FrozenMessage) => void
+
+const NEVER = Number.POSITIVE_INFINITY
+
+/** All fields are set here, in this order: one shape. */
+export class Session implements Timed {
+  state: SessionState = 'new'
+  readonly id: string
+  /** The browser cookie at handshake; null when there was none. */
+  readonly browser: string | null
+  /** Set for a session that lives in the server. */
+  readonly receiver: Receiver | null
+  /** Where its last message came from. */
+  transport: Transport
+  address: string
+  user: unknown = null
+  /** A place for the host's own view of the session. */
+  handle: unknown = null
+
+  /** What waits for delivery, oldest first. */
+  queue: FrozenMessage[] = []
+  urgent = 0
+  queuedBytes = 0
+  /** In the list of sessions to be flushed. */
+  dirty = false
+  /** Depth of server-side batches: no flush while above 0. */
+  batchDepth = 0
+  /** When lazy messages stop waiting. */
+  lazyAt = NEVER
+
+  /** Where each subscription stands in its channel's list of sessions. */
+  subscriptions: Map<Channel, number> | null = null
+
+  /** The WebSocket that deliveries go to. */
+  endpoint: Connection | null = null
+  held: HeldConnect | null = null
+  /** The envelope in hand, while it waits for a verdict, and those behind it. */
+  exchange: Exchange | null = null
+  waiting: Exchange[] | null = null
+
+  /** Of the server's code, over the options; null for none. */
+  timeout: number | null = null
+  interval: number | null = null
+  maxInterval: number | null = null
+  metaConnectDeliverOnly: boolean
+  broadcastToPublisher: boolean
+
+  /** Transport of the last full advice, and whether the next connect reply must carry one anyway. */
+  advisedTransport: Transport
+  adviceDue = false
+  /** Was told to poll for another session of its browser. */
+  toldMultipleClients = false
+  /** What the client last asked for with advice.interval, for one connect. */
+  transientInterval: number | null = null
+
+  ack: AckState | null = null
+  /** When it counts as removed for want of a connect; Infinity while one is held or processed. */
+  expiresAt = NEVER
+  lastMessageAt = 0
+  lastActiveAt = 0
+  /** Removed as soon as the fan-out that overflowed its queue is over. */
+  doomed = false
+  maxProcessing = -1
+
+  heapAt = -1
+  heapIndex = -1
+
+  constructor(
+    id: string,
+    browser: string | null,
+    transport: Transport,
+    address: string,
+    receiver: Receiver | null,
+    deliverOnly: boolean,
+    broadcastToPublisher: boolean,
+  ) {
+    this.id = id
+    this.browser = browser
+    this.transport = transport
+    this.advisedTransport = transport
+    this.address = address
+    this.receiver = receiver
+    this.metaConnectDeliverOnly = deliverOnly
+    this.broadcastToPublisher = broadcastToPublisher
+  }
+
+  get gone(): boolean {
+    return this.state === 'gone'
+  }
+
+  get local(): boolean {
+    return this.receiver !== null
+  }
+
+  /** Messages leave only with connect replies: asked for, or needed by the ack extension. */
+  get connectOnly(): boolean {
+    return this.metaConnectDeliverOnly || this.ack !== null
+  }
+
+  /** Follows TRANSITIONS. @throws {RangeError} the event does not occur in this state: a fault of the caller */
+  transit(event: 'handshake' | 'refuse' | 'connect' | 'remove'): void {
+    const next = (TRANSITIONS[this.state] as Partial<Record<string, SessionState>>)[event]
+    if (next === undefined) throw new RangeError(`session ${this.state}: ${event} cannot happen`)
+    this.state = next
+  }
+
+  /** Puts a message at the end of the queue. */
+  enqueue(message: FrozenMessage): void {
+    this.queue.push(message)
+    this.queuedBytes += message.json.length
+    if (message.lazy === -1) this.urgent++
+  }
+
+  /** Empties the queue. @returns what was in it, oldest first */
+  takeQueue(): FrozenMessage[] {
+    const messages = this.queue
+    if (messages.length === 0) return messages
+    this.queue = []
+    this.queuedBytes = 0
+    this.urgent = 0
+    this.lazyAt = NEVER
+    return messages
+  }
+
+  /** Lazy messages have waited long enough: from now on they count as any other. */
+  endLaziness(): void {
+    this.lazyAt = NEVER
+    this.urgent = this.queue.length
+  }
+
+  /** The earliest of all that this session waits for. */
+  deadline(): number {
+    let at = Math.min(this.expiresAt + 1, this.lazyAt)
+    if (this.held !== null && this.held.until < at) at = this.held.until
+    return Math.min(at, this.processingEndsAt())
+  }
+
+  /** When a connect that is held or processed has lasted too long (`maxProcessing`). */
+  processingEndsAt(): number {
+    return this.maxProcessing > 0 && this.expiresAt === NEVER && this.receiver === null
+      ? this.lastMessageAt + this.maxProcessing
+      : NEVER
+  }
+}

@@ -1,0 +1,76 @@
+// Trials: the questions about one message, put to the policy and the authorizers one after the other.
+//
+// Knows: which questions a message raises, in which order, and which error its first refusal gives.
+// Always true: with neither policy nor authorizers, a message that is not on a meta channel raises none.
+// Source: protocol reference 3 (order of checks 5 and 6), 3.3, 3.5, DEV-11.
+
+import type { ChannelName } from './channel.js'
+import type { Core } from './core.js'
+import type { ErrorCode } from './errors.js'
+import type { Exchange } from './exchange.js'
+import type { Message } from './message.js'
+import { META_CHANNELS } from './meta.js'
+import { authorize, type Operation, type Question, refusal, refusalCode, type Trial, type Verdict } from './policy.js'
+
+/** What a trial came to: allowed (with the last verdict), refused, or waiting for `Engine.answer`. */
+export type Outcome = { readonly verdict: Verdict } | { readonly code: ErrorCode; readonly reason: string } | 'waiting'
+
+const ALLOWED: Outcome = { verdict: true }
+
+/** The trial of a handshake: one question. */
+export function handshakeTrial(exchange: Exchange, message: Message): Trial {
+  return {
+    questions: [{ kind: 'handshake', session: null, connection: exchange.connection, channel: null, message }],
+    at: 0,
+    verdict: null,
+  }
+}
+
+/** The trial of an operation on channels: for each, may it be created where it does not exist; may it be used. */
+export function channelTrial(
+  core: Core,
+  exchange: Exchange,
+  message: Message,
+  names: readonly ChannelName[],
+  operation: 'subscribe' | 'publish',
+): Trial | null {
+  const { policed, tree } = core
+  if (!policed.create && !policed[operation] && tree.authorizing === 0 && names.every(name => name.kind !== 'meta')) return null
+  const questions: Question[] = []
+  const ask = (kind: Operation, channel: string) =>
+    questions.push({ kind, session: exchange.session, connection: exchange.connection, channel, message })
+  for (const { name } of names) {
+    if (tree.find(name) === undefined && !META_CHANNELS.has(name)) ask('create', name)
+    ask(operation, name)
+  }
+  return { questions, at: 0, verdict: null }
+}
+
+/** Goes on with a trial until it is decided or has to wait. `names` are those of the questions' channels. */
+export function hold(core: Core, trial: Trial, names: readonly ChannelName[], subscribing: boolean): Outcome {
+  while (trial.at < trial.questions.length) {
+    const question = trial.questions[trial.at]!
+    const policy = trial.verdict ?? policyVerdict(core, question)
+    if (policy === null) return 'waiting'
+    trial.verdict = null
+    trial.at++
+    if (question.kind === 'handshake') return { verdict: policy }
+    const { kind, channel } = question
+    const reason =
+      refusal(policy) ?? refusal(authorizersVerdict(core, kind, names.find(name => name.name === channel)!, question))
+    if (reason !== null) return { code: refusalCode(kind, subscribing), reason }
+  }
+  return ALLOWED
+}
+
+/** The default policy refuses meta channels and allows all else; the host's is asked about what is left. */
+function policyVerdict(core: Core, question: Question): Verdict | null {
+  if (question.channel?.startsWith('/meta/') === true) return false
+  return core.policed[question.kind] ? core.sink.ask(question) : true
+}
+
+function authorizersVerdict(core: Core, operation: Operation, name: ChannelName, question: Question): Verdict {
+  if (core.tree.authorizing === 0) return true
+  const authorizers = core.tree.coveringName(name).flatMap(channel => channel.authorizers)
+  return authorize(authorizers, operation, name.name, question.session!, question.message)
+}

@@ -1,0 +1,278 @@
+// `app.bayeux`: what an application can do with the server.
+//
+// Knows: policy, listeners, services, sessions as an application sees them, events.
+// Does not know: transports, the protocol; it calls the engine's server side.
+// Source: design of the API; services answer as CometD's remote calls do (protocol reference 3.6).
+
+import type { FastifyBaseLogger } from 'fastify'
+import {
+  type Admission,
+  BayeuxError,
+  type Authorizer as EngineAuthorizer,
+  type Extension as EngineExtension,
+  type Extra,
+  type FrozenMessage,
+  type Message,
+  type Operation,
+  type Opinion,
+  type Question,
+  type RemovalReason,
+  type Session,
+  type Stats,
+  type Transport,
+  type Verdict,
+} from '../bayeux/index.js'
+import { Emitter, type Events } from './events.js'
+import type { Host, Observer } from './host.js'
+import { randomId } from './id.js'
+import { BayeuxSession, LocalSession } from './session.js'
+
+/** What is known of the client that asks for a handshake. */
+export interface ClientFacts {
+  readonly transport: Transport
+  readonly address: string
+  /** What the plugin option `context` made of the request. */
+  readonly context: unknown
+}
+
+type Judged = boolean | { readonly deny: string }
+type Answer<T> = T | PromiseLike<T>
+
+/** Who may do what. A missing member allows; each may answer at once or later. A throw or a rejection denies and is logged. */
+export interface Policy {
+  readonly canHandshake?: (session: null, message: Message, facts: ClientFacts) => Answer<Judged | Admission>
+  readonly canCreate?: (session: BayeuxSession, channel: string, message: Message) => Answer<Judged>
+  readonly canSubscribe?: (session: BayeuxSession, channel: string, message: Message) => Answer<Judged>
+  readonly canPublish?: (session: BayeuxSession, channel: string, message: Message) => Answer<Judged>
+}
+
+/** Sees all messages in and out. Return false to drop one; change the message to change what travels. */
+export interface Extension {
+  readonly incoming?: (session: BayeuxSession | null, message: Record<string, unknown>) => boolean | void
+  readonly outgoing?: (session: BayeuxSession, message: Record<string, unknown>) => boolean | void
+}
+
+export type MessageListener = (message: Message, session: BayeuxSession | null) => boolean | void
+export type Authorizer = (operation: Operation, channel: string, session: BayeuxSession, message: Message) => Opinion
+export type ServiceHandler = (data: unknown, session: BayeuxSession, message: Message) => unknown
+
+/** Thrown by a service: the caller gets `data` as the failure of its remote call. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError'
+  constructor(readonly data: unknown) {
+    super('the service refused')
+  }
+}
+
+const QUESTIONS = { handshake: 'canHandshake', create: 'canCreate', subscribe: 'canSubscribe', publish: 'canPublish' } as const
+
+export class Bayeux implements Observer {
+  readonly #host: Host
+  readonly #log: FastifyBaseLogger
+  readonly #events = new Emitter()
+  #policy: Policy = {}
+
+  /** @internal made by the plugin. `path`: where the server is mounted */
+  constructor(
+    host: Host,
+    log: FastifyBaseLogger,
+    readonly path: string,
+  ) {
+    this.#host = host
+    this.#log = log
+    host.observer = this
+  }
+
+  /** Sets who may do what, in place of the policy before. */
+  policy(policy: Policy): void {
+    this.#policy = policy
+    const { canHandshake, canCreate, canSubscribe, canPublish } = policy
+    this.#host.engine.server.police({
+      handshake: canHandshake !== undefined,
+      create: canCreate !== undefined,
+      subscribe: canSubscribe !== undefined,
+      publish: canPublish !== undefined,
+    })
+  }
+
+  /** Adds an extension behind those that are there. @returns a function that takes it out again */
+  use(extension: Extension): () => void {
+    const { incoming, outgoing } = extension
+    const inner: EngineExtension = {
+      ...(incoming === undefined
+        ? null
+        : { incoming: (session, message) => incoming(session === null ? null : this.#remote(session), message) }),
+      ...(outgoing === undefined ? null : { outgoing: (session, message) => outgoing(this.#remote(session), message) }),
+    }
+    return this.#host.engine.server.extend(inner)
+  }
+
+  /**
+   * Listens to a channel or pattern (broadcast, service or meta), or to an event of the server.
+   *
+   * A channel's listener sees each message before its subscribers and may veto it by returning false (`404::message_deleted`); its session is
+   * null for what the server itself publishes.
+   *
+   * @returns a function that stops listening
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID
+   */
+  on(channel: `/${string}`, listener: MessageListener): () => void
+  on<E extends keyof Events>(event: E, listener: Events[E]): () => void
+  on(what: string, listener: unknown): () => void {
+    if (!what.startsWith('/')) return this.#events.on(what as keyof Events, listener as Events[keyof Events])
+    const off = this.#host.engine.server.listen(what, (message, session) => {
+      return (listener as MessageListener)(message, session === null || session.local ? null : this.#remote(session))
+    })
+    return this.#armed(off)
+  }
+
+  /**
+   * Answers the messages on a service channel: remote calls of CometD clients, or any publish to it.
+   *
+   * What the handler returns or resolves to goes to the caller on the same channel, with the id of its request and `successful: true`;
+   * undefined sends nothing. A `ServiceError` goes with `successful: false` and its data, any other failure as `{error: 'internal'}`.
+   *
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID not a service channel
+   */
+  service(channel: `/service/${string}`, handler: ServiceHandler): () => void {
+    if (!channel.startsWith('/service/')) throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a service channel`)
+    return this.on(channel, (message, session) => {
+      if (session !== null) void this.#serve(handler, message, session)
+    })
+  }
+
+  /** Adds an authorizer on a channel or pattern. Where any stands on a channel, one grant is needed and any denial refuses. */
+  authorize(pattern: `/${string}`, authorizer: Authorizer): () => void {
+    const inner: EngineAuthorizer = (operation, channel, session, message) => {
+      try {
+        return authorizer(operation, channel, this.#remote(session), message)
+      } catch (error) {
+        this.fault(error)
+        return { deny: 'internal' }
+      }
+    }
+    return this.#armed(this.#host.engine.server.authorize(pattern, inner))
+  }
+
+  /**
+   * Publishes to all subscribers of a broadcast channel.
+   *
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID
+   */
+  publish(channel: string, data: unknown, extra: Extra = {}): void {
+    this.#host.engine.server.publish(channel, data, extra, null, this.#host.now())
+    this.#host.arm()
+  }
+
+  /** The session of a client, while it lives. */
+  session(clientId: string): BayeuxSession | undefined {
+    const session = this.#host.engine.server.session(clientId)
+    return session === undefined ? undefined : this.#remote(session)
+  }
+
+  *sessions(): Generator<BayeuxSession> {
+    for (const session of this.#host.engine.server.sessions()) yield this.#remote(session)
+  }
+
+  /** Makes a session that lives in this process: it subscribes and publishes like a client, without a connection. */
+  local(name = 'local'): LocalSession {
+    return new LocalSession(this.#host, `${name}_${randomId()}`, error => this.fault(error))
+  }
+
+  stats(): Stats {
+    return this.#host.engine.server.stats()
+  }
+
+  /** @internal */
+  ask(question: Question): Verdict | PromiseLike<Verdict> {
+    const { kind, session, connection, channel, message } = question
+    if (kind === 'handshake') {
+      const { transport, address, context } = connection
+      return this.#policy.canHandshake!(null, message, { transport, address, context })
+    }
+    return this.#policy[QUESTIONS[kind]]!(this.#remote(session!), channel!, message)
+  }
+
+  /** @internal */
+  overflow(session: Session, message: FrozenMessage): 'drop' | 'remove' {
+    const answers = this.#events.emit('queueMaxed', error => this.fault(error), this.#remote(session), message.message)
+    return answers.includes('drop') ? 'drop' : 'remove'
+  }
+
+  /** @internal */
+  sessionAdded(session: Session): void {
+    this.#log.debug({ session: brief(session), transport: session.transport }, 'session added')
+    if (this.#events.has('session')) this.#emit('session', this.#remote(session))
+  }
+
+  /** @internal */
+  sessionRemoved(session: Session, reason: RemovalReason): void {
+    const level = reason === 'overflow' ? 'warn' : 'debug'
+    this.#log[level]({ session: brief(session), reason }, 'session removed')
+    if (this.#events.has('removed') && !session.local) this.#emit('removed', this.#remote(session), reason)
+  }
+
+  /** @internal */
+  subscribed(session: Session, channel: string): void {
+    if (!session.local && this.#events.has('subscribed')) this.#emit('subscribed', this.#remote(session), channel)
+  }
+
+  /** @internal */
+  unsubscribed(session: Session, channel: string): void {
+    if (!session.local && this.#events.has('unsubscribed')) this.#emit('unsubscribed', this.#remote(session), channel)
+  }
+
+  /** @internal */
+  channelAdded(channel: string): void {
+    if (this.#events.has('channel')) this.#emit('channel', channel)
+  }
+
+  /** @internal */
+  channelRemoved(channel: string): void {
+    if (this.#events.has('channelRemoved')) this.#emit('channelRemoved', channel)
+  }
+
+  /** @internal */
+  fault(error: unknown): void {
+    this.#log.error({ err: error }, 'code of the application threw')
+  }
+
+  #emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
+    this.#events.emit(event, error => this.fault(error), ...args)
+  }
+
+  async #serve(handler: ServiceHandler, message: Message, session: BayeuxSession): Promise<void> {
+    const id = typeof message.id === 'string' || typeof message.id === 'number' ? { id: message.id } : null
+    const channel = message.channel as string
+    let data: unknown
+    let successful = true
+    try {
+      const answer = handler(message.data, session, message)
+      data = answer instanceof Promise ? await answer : answer
+      if (data === undefined) return
+      session.deliver(channel, data, { ...id, successful })
+    } catch (error) {
+      successful = false
+      if (!(error instanceof ServiceError)) this.fault(error)
+      session.deliver(channel, error instanceof ServiceError ? error.data : { error: 'internal' }, { ...id, successful })
+    }
+  }
+
+  #remote(session: Session): BayeuxSession {
+    session.handle ??= new BayeuxSession(this.#host, session)
+    return session.handle as BayeuxSession
+  }
+
+  #armed(off: () => void): () => void {
+    this.#host.arm()
+    return () => {
+      off()
+      this.#host.arm()
+    }
+  }
+}
+
+/** Enough of an id to find a session in the log, too little to use it. */
+function brief(session: Session): string {
+  return session.id.slice(0, 6)
+}

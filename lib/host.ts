@@ -1,0 +1,190 @@
+// The host: owns one engine and gives it a clock, a timer, ids and a way out.
+//
+// Knows: when to call the engine (deadlines, the end of a turn) and to which peer an effect goes.
+// Does not know: HTTP, WebSocket (their peers do), the API for applications (bayeux.ts).
+// Always true: one timer for all deadlines; deliveries of one turn of the event loop leave together at its end.
+
+import type { ChannelRules } from '../bayeux/index.js'
+import {
+  type Connection,
+  type Ending,
+  Engine,
+  type Facts,
+  type FrozenMessage,
+  type Question,
+  type RemovalReason,
+  type Session,
+  type Sink,
+  type Verdict,
+} from '../bayeux/index.js'
+import { randomId } from './id.js'
+
+/** A transport's own half of a connection. */
+export interface Peer {
+  /** Whether what is written now can still arrive. */
+  readonly writable: boolean
+  write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void
+  end(ending: Ending): void
+  pause(paused: boolean): void
+}
+
+/** What the host tells the application. */
+export interface Observer {
+  /** @returns a verdict, or a promise of one; a rejection denies */
+  ask(question: Question): Verdict | PromiseLike<Verdict>
+  overflow(session: Session, message: FrozenMessage): 'drop' | 'remove'
+  sessionAdded(session: Session): void
+  sessionRemoved(session: Session, reason: RemovalReason): void
+  subscribed(session: Session, channel: string): void
+  unsubscribed(session: Session, channel: string): void
+  channelAdded(channel: string): void
+  channelRemoved(channel: string): void
+  fault(error: unknown): void
+}
+
+const NEVER = Number.POSITIVE_INFINITY
+const LONGEST_TIMER = 2_147_483_647
+
+export class Host implements Sink {
+  readonly engine: Engine
+  observer!: Observer
+  #timer: NodeJS.Timeout | undefined
+  #timerAt = NEVER
+  #closed = false
+
+  /** @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID */
+  constructor(options: Readonly<Record<string, unknown>>, rules: ChannelRules) {
+    this.engine = new Engine(options, rules, this)
+  }
+
+  /** Epoch ms from a clock that never runs backwards. */
+  now(): number {
+    return performance.timeOrigin + performance.now()
+  }
+
+  open(facts: Facts, peer: Peer): Connection {
+    return this.engine.open(facts, peer)
+  }
+
+  receive(connection: Connection, texts: readonly string[]): void {
+    this.engine.receive(connection, texts, this.now())
+    this.arm()
+  }
+
+  lost(connection: Connection): void {
+    this.engine.closed(connection, this.now())
+    this.arm()
+  }
+
+  /** Answers every held connect and forgets the timer: nothing comes after. */
+  close(): void {
+    this.engine.flush(this.now())
+    this.engine.release(this.now())
+    this.#closed = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Sets the timer for the engine's next deadline. To be called after each input. */
+  arm(): void {
+    const at = this.engine.deadline
+    if (at >= this.#timerAt || this.#closed) return
+    clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = setTimeout(this.#tick, Math.min(LONGEST_TIMER, Math.max(0, Math.ceil(at - this.now()))))
+    this.#timer.unref()
+  }
+
+  readonly #tick = (): void => {
+    this.#timerAt = NEVER
+    this.engine.tick(this.now())
+    this.arm()
+  }
+
+  readonly #flush = (): void => {
+    this.engine.flush(this.now())
+    this.arm()
+  }
+
+  id(): string {
+    return randomId()
+  }
+
+  flushSoon(): void {
+    setImmediate(this.#flush)
+  }
+
+  writable(connection: Connection): boolean {
+    return (connection.peer as Peer).writable
+  }
+
+  write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void {
+    ;(connection.peer as Peer).write(connection, head, messages, tail, together)
+  }
+
+  end(connection: Connection, ending: Ending): void {
+    ;(connection.peer as Peer).end(ending)
+  }
+
+  pause(connection: Connection, paused: boolean): void {
+    ;(connection.peer as Peer).pause(paused)
+  }
+
+  ask(question: Question): Verdict | null {
+    try {
+      const verdict = this.observer.ask(question)
+      if (typeof verdict !== 'object' || !('then' in verdict)) return verdict
+      verdict.then(
+        value => this.#answer(question, value),
+        error => {
+          this.observer.fault(error)
+          this.#answer(question, false)
+        },
+      )
+      return null
+    } catch (error) {
+      this.observer.fault(error)
+      return false
+    }
+  }
+
+  #answer(question: Question, verdict: Verdict): void {
+    this.engine.answer(question, verdict, this.now())
+    this.arm()
+  }
+
+  published(): void {
+    // one process is complete in itself: there is nobody to tell
+  }
+
+  overflow(session: Session, message: FrozenMessage): 'drop' | 'remove' {
+    return this.observer.overflow(session, message)
+  }
+
+  sessionAdded(session: Session): void {
+    this.observer.sessionAdded(session)
+  }
+
+  sessionRemoved(session: Session, reason: RemovalReason): void {
+    this.observer.sessionRemoved(session, reason)
+  }
+
+  subscribed(session: Session, channel: string): void {
+    this.observer.subscribed(session, channel)
+  }
+
+  unsubscribed(session: Session, channel: string): void {
+    this.observer.unsubscribed(session, channel)
+  }
+
+  channelAdded(channel: string): void {
+    this.observer.channelAdded(channel)
+  }
+
+  channelRemoved(channel: string): void {
+    this.observer.channelRemoved(channel)
+  }
+
+  fault(error: unknown): void {
+    this.observer.fault(error)
+  }
+}

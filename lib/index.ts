@@ -1,0 +1,31 @@
+// Public names of the package.
+
+export {
+  BayeuxError,
+  type BinaryData,
+  binaryMessage,
+  binaryOf,
+  type ChannelRules,
+  type ErrorCode,
+  type Extra,
+  errors,
+  type Message,
+  type RemovalReason,
+  type Stats,
+  type Transport,
+  type Verdict,
+} from '../bayeux/index.js'
+export {
+  type Authorizer,
+  Bayeux,
+  type ClientFacts,
+  type Extension,
+  type MessageListener,
+  type Policy,
+  ServiceError,
+  type ServiceHandler,
+} from './bayeux.js'
+export type { Events } from './events.js'
+export { fastifyOptions, type PerihelionOptions, perihelion } from './plugin.js'
+export { main, type ServeExtension } from './serve.js'
+export { BayeuxSession, LocalSession } from './session.js'

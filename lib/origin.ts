@@ -1,0 +1,57 @@
+// Origins: which pages may use the server, and the CORS headers that say so.
+//
+// Knows: same origin, the allow-list, preflights. The same list is asked for POST, callback-polling has no Origin to ask about, and WebSocket upgrades.
+// Always true: the answer names the exact origin, never `*`, since clients send credentials.
+// Source: protocol reference 5.7.
+
+import type { TransportOptions } from './options.js'
+
+const METHODS = 'GET, POST, OPTIONS'
+const HEADERS = 'Content-Type, X-Requested-With, Accept, Origin, Authorization, Pragma'
+
+export class Origins {
+  readonly #all: boolean
+  readonly #exact: ReadonlySet<string>
+  /** For `https://*.example`: what an origin begins and ends with. */
+  readonly #wild: readonly { readonly before: string; readonly after: string }[]
+  readonly #maxAge: string
+
+  constructor(options: TransportOptions) {
+    const { allowedOrigins } = options
+    this.#all = allowedOrigins.includes('*')
+    this.#exact = new Set(allowedOrigins)
+    this.#wild = allowedOrigins
+      .filter(origin => origin.length > 1 && origin.includes('*'))
+      .map(origin => ({ before: origin.slice(0, origin.indexOf('*')), after: origin.slice(origin.indexOf('*') + 1) }))
+    this.#maxAge = String(options.preflightMaxAge)
+  }
+
+  /** What a request with this `Origin` header (undefined: none, as programs send) may do at a server called `host`. */
+  judge(origin: string | undefined, host: string): 'same' | 'allowed' | 'refused' {
+    if (origin === undefined) return 'same'
+    const scheme = origin.indexOf('://')
+    if (scheme !== -1 && origin.slice(scheme + 3) === host) return 'same'
+    if (this.#all || this.#exact.has(origin)) return 'allowed'
+    const { length } = origin
+    return this.#wild.some(
+      ({ before, after }) => length > before.length + after.length && origin.startsWith(before) && origin.endsWith(after),
+    )
+      ? 'allowed'
+      : 'refused'
+  }
+
+  /** Headers of a response to an allowed page of another origin. */
+  headers(origin: string): Record<string, string> {
+    return { 'Access-Control-Allow-Origin': origin, 'Access-Control-Allow-Credentials': 'true', Vary: 'Origin' }
+  }
+
+  /** Headers of the answer to a preflight. */
+  preflightHeaders(origin: string): Record<string, string> {
+    return {
+      ...this.headers(origin),
+      'Access-Control-Allow-Methods': METHODS,
+      'Access-Control-Allow-Headers': HEADERS,
+      'Access-Control-Max-Age': this.#maxAge,
+    }
+  }
+}

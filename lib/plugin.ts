@@ -1,0 +1,199 @@
+// The Fastify plugin: routes, the decorator `bayeux`, and a clean end.
+//
+// Knows: how the server is mounted into an application, and what must stay inside its own scope: body parsers, error answers, upgrades.
+// Does not know: transports (polling.ts, websocket.ts), the API behind `bayeux` (bayeux.ts).
+// Source: design of the host; protocol reference 5.1, 5.4, 6.1, 12.
+
+import { METHODS } from 'node:http'
+import type { Socket } from 'node:net'
+import websocket from '@fastify/websocket'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import {
+  type ChannelRules,
+  type EngineOptions,
+  engineOptions,
+  isOption,
+  resolve,
+  resolveFor,
+  type Transport,
+} from '../bayeux/index.js'
+import { Bayeux } from './bayeux.js'
+import { BrowserCookie } from './cookie.js'
+import { Host } from './host.js'
+import { pluginOptions, type TransportOptions, transportOptions } from './options.js'
+import { Origins } from './origin.js'
+import { type PollingContext, poll, refuse } from './polling.js'
+import { WebSockets } from './websocket.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    bayeux: Bayeux
+  }
+}
+
+type ForOneTransport = {
+  readonly [K in `${'ws' | 'long-polling' | 'long-polling.json' | 'long-polling.jsonp'}.${string}`]?: unknown
+}
+
+/** Options by CometD's names; see docs/options.md. */
+export type PerihelionOptions = Partial<EngineOptions> &
+  Partial<TransportOptions> &
+  ForOneTransport & {
+    /** Channel rules: from a channel or wildcard pattern to settings. */
+    readonly channels?: ChannelRules
+    /** What to keep of a request for the policy (`facts.context`); by default nothing. On a WebSocket it is kept as long as the socket. */
+    readonly context?: (request: FastifyRequest) => unknown
+  }
+
+/**
+ * Mounts a Bayeux server at `path` and decorates the application with `bayeux`.
+ *
+ * @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID, when the plugin is registered
+ */
+export const perihelion = fastifyPlugin(register, { name: 'perihelion', fastify: '5.x' })
+
+async function register(app: FastifyInstance, options: PerihelionOptions): Promise<void> {
+  const { channels = {}, context = () => null, ...rest } = options
+  const given: Readonly<Record<string, unknown>> = withoutFastifys(rest)
+  resolve(pluginOptions, given)
+  const host = new Host(pick(given, engineOptions), channels)
+  const own = pick(given, transportOptions)
+  const settings = resolve(transportOptions, own)
+  const server: PollingContext = {
+    host,
+    options: settings,
+    allowed: resolve(engineOptions, pick(given, engineOptions)).allowedTransports,
+    cookie: new BrowserCookie(settings),
+    origins: new Origins(settings),
+    context,
+  }
+  app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
+
+  const sockets = server.allowed.includes('websocket') ? new WebSockets(server) : null
+  if (sockets !== null && !app.hasDecorator('websocketServer'))
+    await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
+  app.addHook('preClose', async () => {
+    host.close()
+    sockets?.close()
+  })
+  await app.register((child, _options, done) => {
+    mount(child, server, sockets, maxMessageSize(own, 'long-polling'))
+    done()
+  })
+}
+
+function mount(child: FastifyInstance, server: PollingContext, sockets: WebSockets | null, bodyLimit: number): void {
+  child.removeAllContentTypeParsers()
+  child.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  child.setErrorHandler(emptyError)
+  child.addHook('onRequest', async request => {
+    // any content type will do (protocol reference 5.3), also one that Fastify finds malformed
+    const type = request.headers['content-type']
+    if (type !== undefined && !/^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:\s*;.*)?$/.test(type))
+      request.headers['content-type'] = 'application/octet-stream'
+  })
+  const { path, 'ws.protocol': protocol } = server.options
+  const urls = path === '/' ? ['/', '/*'] : [path, `${path}/*`]
+  // every method that Node parses gets the answer of protocol reference 5.2, not a 404 with a body; CONNECT never reaches a route
+  for (const method of METHODS)
+    if (method !== 'CONNECT' && !child.supportedMethods.includes(method)) child.addHttpMethod(method, { hasBody: true })
+  const methods = child.supportedMethods.filter(method => method !== 'GET')
+  const handler = (request: FastifyRequest, reply: FastifyReply): void => poll(server, request, reply)
+  for (const url of urls) {
+    child.route({ method: methods, url, handler, bodyLimit, exposeHeadRoute: false })
+    if (sockets === null) child.route({ method: 'GET', url, handler, exposeHeadRoute: false })
+    else {
+      child.route({
+        method: 'GET',
+        url,
+        handler,
+        exposeHeadRoute: false,
+        onRequest: async (request, reply) => {
+          if (request.ws) return admitUpgrade(server, protocol, request, reply)
+        },
+        wsHandler: (socket, request) => sockets.accept(socket, request),
+      })
+    }
+  }
+}
+
+/** Refuses an upgrade from a strange page, or without the sub-protocol that is required (protocol reference 6.1). */
+async function admitUpgrade(
+  server: PollingContext,
+  protocol: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply | undefined> {
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
+  const refused = server.origins.judge(request.headers.origin, request.host) === 'refused'
+  if (!refused && (protocol === '' || offered.includes(protocol))) return undefined
+  refuse(reply, refused ? 403 : 400)
+  return reply
+}
+
+async function registerWebSocket(app: FastifyInstance, settings: TransportOptions, maxPayload: number): Promise<void> {
+  const { 'ws.protocol': protocol, 'ws.enableExtension.permessage-deflate': deflate } = settings
+  await app.register(websocket, {
+    options: {
+      maxPayload,
+      perMessageDeflate: deflate,
+      handleProtocols: (offered: Set<string>) => (protocol === '' ? [...offered][0]! : protocol),
+    },
+    errorHandler: (error, socket) => {
+      app.log.error({ err: error }, 'websocket handler failed')
+      socket.terminate()
+    },
+    preClose: done => {
+      // the sockets were told to close; those that do not answer are cut
+      const cut = setTimeout(() => {
+        for (const socket of app.websocketServer.clients) socket.terminate()
+      }, 1_000)
+      app.websocketServer.close(() => {
+        clearTimeout(cut)
+        done()
+      })
+    },
+  })
+}
+
+/** No request at the Bayeux path ends in a body that a client could take for replies (protocol reference 5.4). */
+export function emptyError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const status = error.statusCode ?? 500
+  if (status >= 500) request.log.error({ err: error }, 'request failed')
+  refuse(reply, status === 413 ? 413 : status >= 500 ? 500 : 400)
+}
+
+/**
+ * What only Fastify's constructor can take: bad requests that never reach a route get an empty answer, and JSONP URLs of 16 KiB have room.
+ * Give it to `Fastify({ ...fastifyOptions })`.
+ */
+export const fastifyOptions = {
+  http: { maxHeaderSize: 32_768 },
+  frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void =>
+    refuse(reply, error.statusCode ?? 400),
+  clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket): void => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return
+    const status =
+      error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request'
+    socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+  },
+} satisfies Partial<FastifyServerOptions> & Record<string, unknown>
+
+/** Fastify adds its own keys to a plugin's options. */
+function withoutFastifys(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { prefix: _prefix, logLevel: _logLevel, logSerializers: _logSerializers, ...rest } = options
+  return rest
+}
+
+function pick(given: Readonly<Record<string, unknown>>, table: Parameters<typeof isOption>[0]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(given).filter(([name]) => isOption(table, name)))
+}
+
+function maxMessageSize(given: Readonly<Record<string, unknown>>, transport: Transport): number {
+  return resolveFor(transportOptions, given, transport).maxMessageSize
+}

@@ -1,0 +1,174 @@
+// websocket transport: one text message is one envelope, both ways.
+//
+// Knows: frames, closing, back-pressure, idle sockets. `ws` reads, answers pings and closes; ready frames are written past it to the socket,
+// which is safe while compression is off.
+// Does not know: what the messages mean, which session the socket has.
+// Always true: after a close has begun nothing is written; a delivery's frame is made once, whoever gets it.
+// Source: protocol reference 6.
+
+import type { Socket } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+import type { RawData, WebSocket } from 'ws'
+import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
+import { readCookie } from './cookie.js'
+import { textFrame } from './frame.js'
+import type { Host, Peer } from './host.js'
+import type { PollingContext } from './polling.js'
+
+/** A socket with more unsent bytes than this gets no more until it drains; messages wait in the session's bounded queue. */
+const HIGH_WATER = 1_048_576
+/** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
+const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
+
+const CLOSINGS: Readonly<Record<Ending, readonly [code: number, reason: string]>> = {
+  malformed: [1011, 'malformed envelope'],
+  too_deep: [1011, 'nested too deep'],
+  too_many_messages: [1009, 'too many messages'],
+  superseded: [1000, 'superseded'],
+  destroyed: [1000, 'Destroy'],
+  removed: [1000, 'session removed'],
+}
+
+const PEER = Symbol('peer')
+type PeerSocket = WebSocket & { [PEER]: SocketPeer }
+
+/** All Bayeux sockets of one server. */
+export class WebSockets {
+  readonly #peers = new Set<SocketPeer>()
+  readonly host: Host
+  readonly messagesPerFrame: number
+  readonly idleTimeout: number
+
+  constructor(readonly server: PollingContext) {
+    this.host = server.host
+    this.messagesPerFrame = server.options['ws.messagesPerFrame']
+    this.idleTimeout = server.options['ws.idleTimeout']
+  }
+
+  /** Takes over a socket that was upgraded. */
+  accept(ws: WebSocket, request: FastifyRequest): void {
+    const { server } = this
+    const peer = new SocketPeer(this, ws, request.raw.socket)
+    peer.connection = this.host.open(
+      {
+        transport: 'websocket',
+        browser: readCookie(request.headers.cookie, server.cookie.name),
+        address: request.ip,
+        http2: false,
+        context: server.context(request),
+      },
+      peer,
+    )
+    this.#peers.add(peer)
+    ;(ws as PeerSocket)[PEER] = peer
+    ws.on('message', onMessage)
+    ws.on('close', onClose)
+    ws.on('error', onError)
+    if (this.idleTimeout > 0) request.raw.socket.setTimeout(this.idleTimeout, () => ws.close(1000, 'idle'))
+  }
+
+  forget(peer: SocketPeer): void {
+    this.#peers.delete(peer)
+  }
+
+  /** Closes all sockets: the server is going away. */
+  close(): void {
+    for (const peer of this.#peers) peer.close(1001, 'going away')
+  }
+}
+
+class SocketPeer implements Peer {
+  connection!: Connection
+
+  constructor(
+    private readonly sockets: WebSockets,
+    private readonly ws: WebSocket,
+    private readonly socket: Socket,
+  ) {}
+
+  get writable(): boolean {
+    return this.ws.readyState === this.ws.OPEN && this.socket.writable
+  }
+
+  receive(text: string): void {
+    if (text.length < 16 && NOTHING.test(text)) return
+    if (this.connection.open) this.sockets.host.receive(this.connection, [text])
+  }
+
+  write(_connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void {
+    if (!this.writable) return
+    this.socket.cork()
+    if (head !== '') this.#text(`[${head}]`)
+    if (together) {
+      this.#text(`[${[...messages.map(message => message.json), tail].filter(json => json !== '').join(',')}]`)
+    } else {
+      this.#messages(messages)
+      if (tail !== '') this.#text(`[${tail}]`)
+    }
+    this.socket.uncork()
+    if (this.socket.writableLength > HIGH_WATER && !this.connection.congested) this.#waitForDrain()
+  }
+
+  end(ending: Ending): void {
+    const [code, reason] = CLOSINGS[ending]
+    this.close(code, reason)
+  }
+
+  close(code: number, reason: string): void {
+    this.ws.close(code, reason)
+  }
+
+  pause(paused: boolean): void {
+    if (paused) this.ws.pause()
+    else this.ws.resume()
+  }
+
+  lost(): void {
+    this.sockets.forget(this)
+    this.sockets.host.lost(this.connection)
+  }
+
+  #messages(messages: readonly FrozenMessage[]): void {
+    const perFrame = this.sockets.messagesPerFrame
+    if (perFrame === 1 && !this.#deflates) {
+      for (let i = 0; i < messages.length; i++) {
+        const message = messages[i]!
+        message.frame ??= textFrame(`[${message.json}]`)
+        this.socket.write(message.frame)
+      }
+      return
+    }
+    for (let i = 0; i < messages.length; i += perFrame) {
+      const group = messages.slice(i, i + perFrame)
+      this.#text(`[${group.map(message => message.json).join(',')}]`)
+    }
+  }
+
+  #text(text: string): void {
+    if (this.#deflates) this.ws.send(text)
+    else this.socket.write(textFrame(text))
+  }
+
+  get #deflates(): boolean {
+    return this.ws.extensions !== ''
+  }
+
+  #waitForDrain(): void {
+    const { host } = this.sockets
+    host.engine.congested(this.connection, true)
+    this.socket.once('drain', () => host.engine.congested(this.connection, false))
+  }
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  if (!isBinary) (this as PeerSocket)[PEER].receive(String(data))
+}
+
+function onClose(this: WebSocket): void {
+  ;(this as PeerSocket)[PEER].lost()
+}
+
+/** A broken frame or socket: `ws` closes it with the right code and says so with 'close'. */
+function onError(): void {
+  // nothing to add
+}
