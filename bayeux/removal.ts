@@ -4,6 +4,7 @@
 // Always true: it happens once to a session; afterwards no channel, heap or table knows it.
 // Source: protocol reference 3.4, 4.1, 4.3, 4.9, DEV-13.
 
+import { unknownSession } from './advice.js'
 import { releaseConnect, unhold } from './connect.js'
 import type { Core } from './core.js'
 import { freeze } from './message.js'
@@ -53,7 +54,12 @@ function tellKicked(core: Core, session: Session, now: number): void {
 function endHeld(core: Core, session: Session, reason: RemovalReason, now: number): void {
   if (reason === 'removed') return // runs to its timeout, as in CometD, and is told to stop then
   if (reason === 'disconnected') return releaseConnect(core, session, now)
-  const { connection } = unhold(core, session)
+  const { connection, reply } = unhold(core, session)
+  if (connection.transport === 'callback-polling' && core.sink.writable(connection)) {
+    // a script tag sees no status: without an answer its page would wait for a timeout of its own (protocol reference 5.6)
+    reply.fail('SESSION_UNKNOWN').advice = unknownSession()
+    return core.sink.write(connection, '', [], reply.toJson(now, core.timestamp(now)), false)
+  }
   connection.open = false
   core.sink.end(connection, 'destroyed')
 }

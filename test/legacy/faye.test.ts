@@ -93,7 +93,7 @@ function rules(transport: string, prefix: string): Rule[] {
         handshakes: 1,
         newSession: true,
         resubscribed: true,
-        connectionType: transport,
+        sameTransport: true,
         delivered: ['again'],
       },
     },

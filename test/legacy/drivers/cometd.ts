@@ -4,16 +4,18 @@
 // Knows: the scenarios. Does not know: what is right; it reports what it saw, step by step, and the test judges.
 
 import { type Callback, Client, type Handle, load, type Message, sockets } from './cometd-client.js'
+import { Proxy } from './proxy.js'
 import { called, quiet, scenario, step, told, touch, until } from './steps.js'
 
 const [version = '', transport = '', mode = '', url = '', prefix = '', role = 'whole'] = process.argv.slice(2)
 const ack = mode === 'ack'
 const library = await load(version)
+const proxy = await Proxy.open(url)
 
 /** The adapter keeps cookies by host name: another name for the same server makes the second client another browser (protocol 4.7). */
 const elsewhere = url.replace('127.0.0.1', 'localhost')
 
-const client = new Client(library, url, transport, ack)
+const client = new Client(library, proxy.url, transport, ack)
 const second = new Client(library, elsewhere, transport, ack)
 
 /**
@@ -21,7 +23,7 @@ const second = new Client(library, elsewhere, transport, ack)
  * refused; the server leaves that open, as it must (protocol 6.2). It would keep this process alive.
  */
 function closeForgotten(): void {
-  const host = new URL(url).host
+  const host = new URL(proxy.url).host
   const own = sockets.filter(socket => new URL(socket.url).host === host)
   for (const socket of own.slice(0, -1)) socket.close()
 }
@@ -182,20 +184,21 @@ async function acknowledged(): Promise<void> {
       confirmed: JSON.stringify(confirmed) === JSON.stringify([0, ...numbers].slice(0, confirmed.length)),
     }
   })
-  await step('cut', async () => {
+  await step('lost reply', async () => {
     const id = client.bayeux.getClientId()
-    const channel = `${prefix}/cut`
+    const channel = `${prefix}/lost`
     await client.subscribe(channel)
-    const connects = client.requests('/meta/connect').length
-    // Three messages race with the cut, three come while there is no connection.
-    for (const n of [1, 2, 3]) second.bayeux.publish(channel, n)
-    client.bayeux.getTransport()?.abort()
+    const handshakes = client.requests('/meta/handshake').length
+    proxy.swallow()
+    await second.publish(channel, 1)
+    await until('a reply that gets lost', () => proxy.swallowed > 0)
+    for (const n of [2, 3]) await second.publish(channel, n)
+    proxy.cut()
     for (const n of [4, 5, 6]) await second.publish(channel, n)
     await until('all six', () => client.delivered(channel).includes(6))
     return {
       delivered: client.delivered(channel),
-      sameSession: client.bayeux.getClientId() === id,
-      connectedAgain: client.requests('/meta/connect').length > connects,
+      sameSession: client.bayeux.getClientId() === id && client.requests('/meta/handshake').length === handshakes,
     }
   })
 }
@@ -250,7 +253,13 @@ async function endings(): Promise<void> {
     await until('the status disconnected', () => client.bayeux.getStatus() === 'disconnected')
     const sent = client.sent.length
     await quiet(250)
-    return { notices, status: client.bayeux.getStatus(), sentAfterwards: client.sent.slice(sent).map(message => message.channel) }
+    const released = client.replies('/meta/connect').at(-1)?.advice
+    return {
+      notices,
+      released,
+      status: client.bayeux.getStatus(),
+      sentAfterwards: client.sent.slice(sent).map(message => message.channel),
+    }
   })
   // All publishes of this scenario differ in channel or data.
   await step('twice', async () => {
@@ -280,7 +289,7 @@ async function pair(): Promise<void> {
 
 /** Two sessions of one browser: the adapter gives both the same cookie. */
 async function tabs(): Promise<void> {
-  const tab = new Client(library, url, transport, ack)
+  const tab = new Client(library, proxy.url, transport, ack)
   const channel = `${prefix}/tabs`
   const advice = (): Message['advice'] => tab.replies('/meta/connect').at(-1)?.advice
   await step('two', async () => {
