@@ -6,7 +6,7 @@
 
 import t from 'tap'
 import { startServer } from '../support/server.js'
-import { buildDriver, type Line, runDriver } from './java/jvm.js'
+import { type Line, runDriver } from './java/jvm.js'
 import { startProxy } from './java/proxy.js'
 import type { Rule } from './run.js'
 
@@ -141,7 +141,6 @@ function rules(transport: string, ack: boolean, prefix: string): Rule[] {
 }
 
 t.test('the CometD Java client lives a whole life on this server', async t => {
-  await buildDriver(t)
   const { url, bayeux } = await startServer(t)
   const { host, port } = new URL(url)
   const proxy = await startProxy(Number(port))

@@ -4,13 +4,13 @@
 // Knows: the scenarios. Does not know: what is right; it reports what it saw, step by step, and the test judges.
 
 import { type Callback, Client, type Handle, load, type Message, sockets } from './cometd-client.js'
-import { Proxy } from './proxy.js'
+import { LossyProxy } from './proxy.js'
 import { called, quiet, scenario, step, told, touch, until } from './steps.js'
 
 const [version = '', transport = '', mode = '', url = '', prefix = '', role = 'whole'] = process.argv.slice(2)
 const ack = mode === 'ack'
 const library = await load(version)
-const proxy = await Proxy.open(url)
+const proxy = await LossyProxy.open(url)
 
 /** The adapter keeps cookies by host name: another name for the same server makes the second client another browser (protocol 4.7). */
 const elsewhere = url.replace('127.0.0.1', 'localhost')

@@ -1,12 +1,12 @@
 // A way to the server that can lose what the server sends: as a network does, without the server's noticing.
 //
 // Knows: bytes and sockets. Does not know: HTTP, WebSocket, messages.
-// Always true: it keeps the process alive only as long as a client's connection does.
+// Always true: it keeps no process alive; only the clients' own ends of the connections do.
 
 import { connect, createServer, type Socket } from 'node:net'
 import { touch } from './steps.js'
 
-export class Proxy {
+export class LossyProxy {
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   #deaf = false
   /** Bytes of the server that were lost since `swallow`. */
@@ -18,14 +18,14 @@ export class Proxy {
   ) {}
 
   /** Listens on a free port of 127.0.0.1. */
-  static async open(target: string): Promise<Proxy> {
+  static async open(target: string): Promise<LossyProxy> {
     const { hostname, port, pathname } = new URL(target)
     const server = createServer()
     server.unref()
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const address = server.address()
     if (address === null || typeof address === 'string') throw new Error('not listening')
-    const proxy = new Proxy(`http://127.0.0.1:${address.port}${pathname}`)
+    const proxy = new LossyProxy(`http://127.0.0.1:${address.port}${pathname}`)
     server.on('connection', near => proxy.#join(near, connect(Number(port), hostname)))
     return proxy
   }
@@ -54,6 +54,7 @@ export class Proxy {
     })
     for (const [socket, peer] of [pair, [far, near] as const]) {
       socket.setNoDelay(true)
+      socket.unref()
       socket.on('error', () => socket.destroy())
       socket.on('end', () => peer.end())
       socket.on('close', () => {

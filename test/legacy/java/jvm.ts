@@ -1,10 +1,9 @@
-// Builds the Java driver when its sources are newer than it, and runs it.
+// Runs the Java driver, which `npm test` has built.
 //
-// Knows: Maven, the command line of Driver.java and its JSON lines. Does not know: what a step is about.
+// Knows: the command line of Driver.java and its JSON lines. Does not know: what a step is about.
 // Always true: the JVM does not outlive its test; what it says besides JSON lines is kept for the text of a failure.
 
 import { spawn } from 'node:child_process'
-import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** One line of the driver: what a step saw, how it failed, or a wish for a cut. */
@@ -16,10 +15,7 @@ export interface Line {
   readonly cut?: 'idle' | 'half' | 'whole'
 }
 
-const HOME = join('test', 'legacy', 'java')
-const JAR = join(HOME, 'target', 'driver.jar')
-const INSTALL =
-  'the Java client needs a JDK (11 or later) and Maven: apt-get install -y --no-install-recommends default-jdk-headless maven'
+const JAR = join('test', 'legacy', 'java', 'target', 'driver.jar')
 
 /** What of a tap test is used here. */
 interface Teardown {
@@ -32,33 +28,9 @@ interface Outcome {
   readonly noise: string
 }
 
-/**
- * Makes target/driver.jar and target/lib, unless they are newer than their sources. The first time Maven fetches the client.
- *
- * @throws {Error} it cannot be made; the text says why, or what to install
- */
-export async function buildDriver(t: Teardown): Promise<void> {
-  const built = await changedAt(JAR)
-  const sources = await readdir(join(HOME, 'src'), { recursive: true })
-  const changes = await Promise.all([join(HOME, 'pom.xml'), ...sources.map(name => join(HOME, 'src', name))].map(changedAt))
-  if (built > Math.max(...changes)) return
-  const { code, noise } = await run(t, 'mvn', ['-q', '-B', '-f', join(HOME, 'pom.xml'), 'package'])
-  if (code !== 0) throw new Error(`mvn package ended with ${code}; ${INSTALL}\n${noise}`)
-}
-
 /** Runs all scenarios in one JVM; `take` gets each line at once. @throws {Error} there is no java */
 export function runDriver(t: Teardown, urls: readonly string[], take: (line: Line) => void): Promise<Outcome> {
-  return run(t, 'java', ['-jar', JAR, ...urls], take)
-}
-
-/** Epoch ms; 0 for a file that is not there. */
-async function changedAt(path: string): Promise<number> {
-  const found = await stat(path).catch(() => null)
-  return found?.mtimeMs ?? 0
-}
-
-function run(t: Teardown, command: string, args: readonly string[], take?: (line: Line) => void): Promise<Outcome> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('java', ['-jar', JAR, ...urls], { stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGKILL'))
   const noise: string[] = []
   let rest = ''
@@ -67,13 +39,13 @@ function run(t: Teardown, command: string, args: readonly string[], take?: (line
     const parts = (rest + chunk).split('\n')
     rest = parts.pop() ?? ''
     for (const part of parts) {
-      if (take !== undefined && part.startsWith('{')) take(JSON.parse(part) as Line)
+      if (part.startsWith('{')) take(JSON.parse(part) as Line)
       else noise.push(`${part}\n`)
     }
   })
   return new Promise((resolve, reject) => {
     child.on('error', (cause: NodeJS.ErrnoException) => {
-      reject(cause.code === 'ENOENT' ? new Error(`${command} was not found; ${INSTALL}`, { cause }) : cause)
+      reject(cause.code === 'ENOENT' ? new Error('there is no java; npm test says what to install', { cause }) : cause)
     })
     child.on('close', code => resolve({ code, noise: noise.join('') }))
   })
