@@ -1,6 +1,6 @@
 // The client half: Bayeux seen from the client's end, as a state machine. Two halves joined in memory test the protocol.
 //
-// Knows: which states follow which (TRANSITIONS), what waits to be sent, what waits for a reply and until when, the advice it obeys.
+// Knows: which states follow which (TRANSITIONS), what waits to be sent, what waits for a reply and until when, the advice to obey.
 // Does not know: fetch, WebSocket, timers, the time (callers pass `now`), chance (the sink's `random`), the server's half.
 // Always true: a message taken settles exactly once; one handshake or connect is outstanding at most; `closed` has no deadline;
 // with ack, deliveries reach the application together with the connect reply that numbers them, or not at all.
@@ -45,8 +45,8 @@ export interface PeerMessage {
   readonly [field: string]: unknown
 }
 
-/** The effects. None may throw. Nothing may be called back before the input that caused the effect has returned, except new inputs of the
- * application out of `message`, `reply`, `settled`, `state` and `failure`, and `opened` out of `open`. */
+/** The effects. None may throw. `opened` may be called out of `open`, and the application's inputs out of `message`, `reply`, `settled`,
+ * `state` and `failure`; everything else only after the input that caused the effect has returned. */
 export interface ClientSink {
   /** Open the socket (`websocket` only) and report `opened` or `failed`. */
   open(): void
@@ -60,7 +60,7 @@ export interface ClientSink {
   reply(reply: PeerMessage): void
   /** The end of a message, once for each id returned: `code` null and the reply (of a `call`: the response), or why not. */
   settled(id: string, code: ClientFailure | null, reply: PeerMessage | null): void
-  /** Trouble of the connection or session; retried by itself unless `closed` follows. `detail`: the peer's error, or the start of its text. */
+  /** Trouble of the connection or session; retried by itself unless `closed`. `detail`: the peer's error, or the start of its text. */
   failure(code: ClientFailure, detail: string): void
   state(state: ClientState): void
   /** 0 ≤ n < 1, for jitter. */
@@ -94,7 +94,7 @@ const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
 const DAY = 86_400_000 // the longest advice that is believed
 const SAMPLES = 10 // timesync, as CometD averages
 
-/** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, nor for `done`: a call whose response came early. */
+/** One message sent or to be sent. Nobody waits for our own `restore` and `disconnect`, nor for `done`, a call whose response came early. */
 interface Entry {
   readonly number: number
   readonly id: string
@@ -119,10 +119,10 @@ interface Poll {
 /**
  * One client of one server.
  *
- * Inputs take `now`, epoch ms that never runs backwards; after each call `tick`, at once for the deadline it returns and again at that moment.
+ * Inputs take `now`, epoch ms that never runs backwards. After each of them call `tick`, and again at the deadline that it returns.
  * What the peer does wrong becomes `failure` and a retry, never an exception.
- * `subscribe`, `unsubscribe`, `publish` and `call` return the id that `settled` will name, or null when the message is not taken: the half is
- * closed or closing, or `maxQueue` messages wait. They wait until the session is there, and while the connection is broken.
+ * `subscribe`, `unsubscribe`, `publish` and `call` return the id that `settled` will name, or null when the message is not taken: the
+ * half is closed or closing, or `maxQueue` messages wait. They wait until the session is there, and while the connection is broken.
  *
  * @throws {TypeError} by those four: not a channel, or data that JSON cannot carry
  */
@@ -199,7 +199,7 @@ export class ClientHalf {
     this.#pump(now)
   }
 
-  /** One message for all `channels`, refused or done as a whole. Made again by itself in every later session, until `unsubscribe`. */
+  /** One message for all `channels`, done or refused as a whole; made again by itself in every later session, until `unsubscribe`. */
   subscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
     return this.#take({ ...extra, channel: '/meta/subscribe', subscription: channels }, list(channels), 'plain', now)
   }
@@ -214,7 +214,7 @@ export class ClientHalf {
     return this.#take({ ...extra, channel, data }, [], 'plain', now)
   }
 
-  /** A remote call of `/service/<target>`. Settles with the response, which carries `data`; `REFUSED` when that says `successful: false`. */
+  /** A remote call of `/service/<target>`. Settles with the response, which has `data`; as `REFUSED` when it is `successful: false`. */
   call(target: string, data: unknown, now: number, extra?: object): string | null {
     const channel = `/service/${target.replace(/^\//, '')}`
     return this.#take({ ...extra, channel, data }, [], 'call', now)
@@ -267,7 +267,7 @@ export class ClientHalf {
     else {
       const poll = this.#poll
       const messages: PeerMessage[] = envelope.filter(message => typeof message?.channel === 'string')
-      const last = (message: PeerMessage) => message.channel === '/meta/connect' // some servers put it in front of what it numbers
+      const last = (message: PeerMessage) => message.channel === '/meta/connect' // some put it in front of what it numbers
       this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
       try {
         for (const message of messages) if (!last(message)) this.#accept(message, now, lane)
@@ -287,7 +287,7 @@ export class ClientHalf {
     this.#pump(now)
   }
 
-  /** The network is back, the page visible again: tries at once what waits for its backoff. The server's advised interval still holds. */
+  /** The network is back, the page visible again: tries at once what waits for its backoff. An advised interval still holds. */
   wake(now: number): void {
     if (this.#dueAt === NEVER) return
     this.#tries = 0
@@ -392,7 +392,7 @@ export class ClientHalf {
       this.#pump(now)
       return
     }
-    this.#held = []
+    this.#held = [] // of a response whose end never came
     const ext: Record<string, unknown> = {}
     const message: Record<string, unknown> = {}
     const at = Math.round(now)
@@ -409,7 +409,7 @@ export class ClientHalf {
     } else {
       Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
       if (this.#state !== 'connected') message.advice = { timeout: 0 }
-      // A server that holds a connect although told not to shall be waited for in the end, but not at the cost of finding a dead one late.
+      // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for in the end.
       if (this.#state === 'connected' || this.#tries > 3) by += timeout
       if (this.#ack !== null) ext.ack = this.#ack
     }
@@ -440,7 +440,7 @@ export class ClientHalf {
     } else if (channel === '/meta/disconnect' && (id ?? null) === null) {
       if (this.#clientId === null) return
       this.#release()
-      this.#stop('KICKED')
+      this.#close('KICKED')
     } else if (data === undefined || channel.startsWith('/meta/')) {
       if (entry !== undefined) this.#answered(entry, message, now)
     } else if (entry?.role === 'plain' && entry.channel === channel && typeof message.successful === 'boolean') {
@@ -465,9 +465,9 @@ export class ClientHalf {
     const ok = successful === true && typeof clientId === 'string' && clientId !== ''
     if (ok) this.#advice = { ...ADVICE }
     const reconnect = this.#heed(reply)
-    if (reconnect === 'none') this.#stop(successful === true ? 'STOPPED' : 'REFUSED', reply)
+    if (reconnect === 'none') this.#close(successful === true ? 'STOPPED' : 'REFUSED', reply)
     else if (!ok) this.#again(successful === true ? 'REPLY_INVALID' : 'REFUSED', now, errorOf(reply))
-    else if (Array.isArray(types) && !types.includes(this.#type())) this.#stop('TYPE_UNSUPPORTED', reply)
+    else if (Array.isArray(types) && !types.includes(this.#type())) this.#close('TYPE_UNSUPPORTED', reply)
     if (!ok || this.#state === 'closed') return
     const { ack } = record(reply.ext)
     // What comes with the handshake reply under a number of its own is left to come again, under the number of a connect.
@@ -486,9 +486,8 @@ export class ClientHalf {
       if (this.#ack !== null && typeof ack === 'number') this.#ack = ack
       this.#release()
     }
-    this.#held = []
     if (this.#state === 'closed' || this.#state === 'disconnecting') return
-    if (reconnect === 'none') this.#stop('STOPPED', reply)
+    if (reconnect === 'none') this.#close('STOPPED', reply)
     else if (reconnect === 'handshake' || (reconnect === undefined && unknownSession(reply))) this.#renew(now, reply)
     else if (reply.successful !== true) this.#again('REFUSED', now, errorOf(reply))
     else {
@@ -518,7 +517,7 @@ export class ClientHalf {
     const reconnect = this.#heed(reply)
     if (entry.role === 'disconnect') this.#close('DISCONNECTED')
     else if (stale || this.#clientId === null || this.#state === 'disconnecting') return
-    else if (reconnect === 'none') this.#stop('STOPPED', reply)
+    else if (reconnect === 'none') this.#close('STOPPED', reply)
     else if (lost || reconnect === 'handshake') this.#renew(now, reply)
   }
 
@@ -590,7 +589,6 @@ export class ClientHalf {
     if (lost.some(entry => entry.role === 'restore')) this.#restore = true
     if (whole || beating) {
       this.#poll = null
-      this.#held = []
       this.#unrestore()
     }
     this.#sink.abort(whole ? undefined : lane)
@@ -625,7 +623,7 @@ export class ClientHalf {
     this.#dueAt = this.#earliest + this.#sink.random() * Math.min(backoffMax, backoffBase * 2 ** this.#tries++)
   }
 
-  /** A connection that lasted has earned a fresh start; one that did not keeps its backoff, whatever the server answers in between. */
+  /** A connection that lasted has earned a fresh backoff; one that did not keeps the old, whatever was answered in between. */
   #steady(now: number): void {
     if (this.#state === 'connected' && now - this.#connectedAt >= this.#options.replyTimeout) this.#tries = 0
   }
@@ -634,8 +632,6 @@ export class ClientHalf {
   #renew(now: number, reply?: PeerMessage): void {
     this.#steady(now)
     this.#clientId = null
-    this.#ack = null
-    this.#held = []
     this.#unrestore()
     if (this.#poll !== null) {
       this.#poll = null
@@ -653,25 +649,19 @@ export class ClientHalf {
     for (const entry of calls) this.#settle(entry, 'SESSION_LOST', null)
   }
 
-  #stop(code: ClientFailure, reply?: PeerMessage): void {
-    this.#close(code)
-    this.#sink.failure(code, errorOf(reply))
-  }
-
-  #close(code: ClientFailure): void {
+  #close(code: ClientFailure, reply?: PeerMessage): void {
     const rest = [...this.#sent.values(), ...this.#calls.values(), ...this.#queue]
     this.#sent.clear()
     this.#calls.clear()
     this.#wanted.clear()
     this.#queue = []
-    this.#held = []
-    this.#poll = this.#clientId = this.#ack = null
+    this.#poll = this.#clientId = null
     this.#openBy = this.#dueAt = this.#closeBy = NEVER
     this.#up = this.#kind === 'http'
-    this.#restore = false
     this.#sink.abort()
     this.#go('close')
     for (const entry of rest) if (entry.role !== 'restore') this.#settle(entry, code, null)
+    if (code !== 'DISCONNECTED') this.#sink.failure(code, errorOf(reply))
   }
 
   /** Comes last in what changes the state, since the application may act out of `state`. */

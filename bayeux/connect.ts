@@ -26,7 +26,7 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   let advised = advice !== null
   session.transit('connect')
   session.expiresAt = Number.POSITIVE_INFINITY
-  session.transientInterval = adviceNumber(advice, 'interval')
+  session.transientInterval = capped(adviceNumber(advice, 'interval'), core.options.maxTimeout)
 
   if (session.ack !== null) {
     const acknowledged = ackOf(message)
@@ -51,13 +51,17 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
     return reply
   }
   if (session.toldMultipleClients) advise(core, session, connection, reply)
-  const hold = timeout === null ? (session.timeout ?? options.timeout) : Math.min(timeout, core.options.maxTimeout)
+  const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
   if (hold > 0 && wasConnected && mayHold(exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
     return null
   }
   exchange.connects = true
   return reply
+}
+
+function capped(asked: number | null, max: number): number | null {
+  return asked === null ? null : Math.min(asked, max)
 }
 
 function mayHold(exchange: Exchange, session: Session): boolean {
@@ -89,8 +93,11 @@ export function releaseConnect(core: Core, session: Session, now: number): void 
 }
 
 /** A newer connect has come: the held one is ended, over HTTP with an error status, on a WebSocket in silence. */
-export function supersede(core: Core, session: Session): void {
-  if (session.held !== null) dropHeld(core, session)
+export function supersede(core: Core, session: Session, now: number): void {
+  if (session.held === null) return
+  const { transport } = session.held.connection
+  dropHeld(core, session)
+  startExpiry(core, session, transport, now) // until the newer one is processed, which may come to nothing
 }
 
 function dropHeld(core: Core, session: Session): void {

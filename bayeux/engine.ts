@@ -18,7 +18,7 @@ import { faultOf, type Message, parseEnvelope } from './message.js'
 import { disconnect, handshake, META_CHANNELS, metaReply, subscribe, subscriptionsOf, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
 import { publish } from './publish.js'
-import { endLingering, remove } from './removal.js'
+import { endLingering, remove, settle } from './removal.js'
 import { Reply } from './reply.js'
 import { respond } from './response.js'
 import type { ChannelRules } from './rules.js'
@@ -76,7 +76,7 @@ export class Engine {
     if (!connection.open) throw new RangeError('receive on a closed connection')
     if (connection.exchange !== null) return this.#defer(connection, texts)
     this.#accept(connection, texts, now)
-    this.#settle(now)
+    settle(this.#core, now)
   }
 
   /** The connection broke or was closed by its peer. What was not sent stays queued; the session lives on for its time. */
@@ -88,7 +88,7 @@ export class Engine {
     if (session === null) return
     if (session.endpoint === connection) session.endpoint = null
     if (session.held?.connection === connection) loseConnect(this.#core, session)
-    this.#settle(now)
+    settle(this.#core, now)
   }
 
   /** The verdict on a question that the sink could not answer at once. One that nobody waits for any more is ignored. */
@@ -98,7 +98,7 @@ export class Engine {
     if (exchange == null || trial == null || trial.questions[trial.at] !== question) return
     trial.verdict = verdict
     this.#run(exchange, now)
-    this.#settle(now)
+    settle(this.#core, now)
   }
 
   /** The host's buffer for a WebSocket is full, or has room again. */
@@ -111,7 +111,7 @@ export class Engine {
   /** Sends all that was queued since the last flush. */
   flush(now: number): void {
     flush(this.#core, now)
-    this.#settle(now)
+    settle(this.#core, now)
   }
 
   /** Does what is due at `now`. @returns the next deadline */
@@ -123,7 +123,7 @@ export class Engine {
       core.sweepAt = NEVER
     }
     endLingering(core, now)
-    this.#settle(now)
+    settle(this.#core, now)
     return this.deadline
   }
 
@@ -165,7 +165,7 @@ export class Engine {
     const exchange = new Exchange(connection, messages)
     connection.exchange = exchange
     exchange.session = this.#sessionOf(connection, messages[0]!)
-    if (exchange.session !== null) this.#arrive(exchange, exchange.session)
+    if (exchange.session !== null) this.#arrive(exchange, exchange.session, now)
     this.#enter(exchange, now)
   }
 
@@ -196,17 +196,17 @@ export class Engine {
   }
 
   /** A session speaks on this connection: what it held elsewhere, and where its deliveries go, may change (protocol reference 4.4, 4.5). */
-  #arrive(exchange: Exchange, session: Session): void {
+  #arrive(exchange: Exchange, session: Session, now: number): void {
     const { connection, messages } = exchange
     session.transport = connection.transport
     session.address = connection.address
     if (connection.socket) {
       if (!connection.open || session.endpoint === connection) return
       connection.session = session
-      if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session)
+      if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session, now)
       session.endpoint = connection
     } else if (messages.some(message => message.channel === '/meta/connect')) {
-      supersede(this.#core, session)
+      supersede(this.#core, session, now)
       session.endpoint = null
     }
   }
@@ -390,12 +390,5 @@ export class Engine {
     if (this.#core.tree.listening === 0) return true
     const channel = message.channel as string
     return !META_CHANNELS.has(channel) || this.#core.notify(parseChannel(channel)!, message, session)
-  }
-
-  /** After each input: sessions that overflowed are removed, and unused channels get a time to be looked for. */
-  #settle(now: number): void {
-    const core = this.#core
-    while (core.doomed.length > 0) remove(core, core.doomed.pop()!, 'overflow', now)
-    if (core.sweepAt === NEVER && core.tree.sweepable) core.sweepAt = now + core.options.sweepPeriod
   }
 }

@@ -96,7 +96,7 @@ export function adviceOf(message: Message): Json | null {
 /** A number of `advice` that a client may set: 0 or more, else null ("-5", "0" and the like count as absent). */
 export function adviceNumber(advice: Json | null, name: 'timeout' | 'interval'): number | null {
   const value = advice === null ? undefined : advice[name]
-  return typeof value === 'number' && value >= 0 ? value : null
+  return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY ? value : null
 }
 
 /** One delivery, serialized once and shared by every queue that it enters. All fields are set here, in this order: one shape. */

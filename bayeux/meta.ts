@@ -110,11 +110,12 @@ export function subscriptionsOf(core: Core, message: Message): ChannelName[] | E
   const { subscription } = message
   if (subscription === undefined || subscription === null) return 'SUBSCRIPTION_MISSING'
   if (typeof subscription !== 'string' && !Array.isArray(subscription)) return 'SUBSCRIPTION_INVALID'
-  const texts = Array.isArray(subscription) ? subscription.map(String) : [subscription]
-  if (texts.length === 0) return 'SUBSCRIPTION_MISSING'
+  const entries: readonly unknown[] = Array.isArray(subscription) ? subscription : [subscription]
+  if (entries.length === 0) return 'SUBSCRIPTION_MISSING'
   const names: ChannelName[] = []
-  for (const text of texts) {
-    const name = parseChannel(text, core.options.maxChannelLength, core.options.validateMessageFields)
+  for (const entry of entries) {
+    if (typeof entry !== 'string') return 'SUBSCRIPTION_INVALID'
+    const name = parseChannel(entry, core.options.maxChannelLength, core.options.validateMessageFields)
     if (name === null) return 'SUBSCRIPTION_INVALID'
     names.push(name)
   }

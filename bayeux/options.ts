@@ -51,7 +51,12 @@ export const engineOptions = {
     min: -1,
     help: 'A session whose connect is held or processed and which sent nothing for so long is removed; -1 is off. Set it above timeout.',
   },
-  maxTimeout: { default: 300_000, unit: 'ms', min: 0, help: 'The longest hold that a client may ask for with advice.timeout.' },
+  maxTimeout: {
+    default: 300_000,
+    unit: 'ms',
+    min: 0,
+    help: 'The longest hold (advice.timeout) or pause (advice.interval) that a client may ask for.',
+  },
   maxLazyTimeout: {
     default: 5_000,
     unit: 'ms',

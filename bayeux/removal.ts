@@ -47,7 +47,7 @@ function tellKicked(core: Core, session: Session, now: number): void {
   session.ack?.add(notice)
   if (session.held !== null) releaseConnect(core, session, now)
   else if (session.endpoint !== null && session.exchange === null && core.current?.session !== session) {
-    core.sink.write(session.endpoint, '', session.takeQueue(), '', false)
+    if (core.sink.writable(session.endpoint)) core.sink.write(session.endpoint, '', session.takeQueue(), '', false)
   }
 }
 
@@ -73,4 +73,10 @@ export function endLingering(core: Core, now: number): void {
     connection.open = false
     core.sink.end(connection, 'removed')
   }
+}
+
+/** After each input: sessions that overflowed are removed, and unused channels get a time to be looked for. */
+export function settle(core: Core, now: number): void {
+  while (core.doomed.length > 0) remove(core, core.doomed.pop()!, 'overflow', now)
+  if (core.sweepAt === Number.POSITIVE_INFINITY && core.tree.sweepable) core.sweepAt = now + core.options.sweepPeriod
 }

@@ -19,7 +19,7 @@ const NOTHING: readonly FrozenMessage[] = []
 export function respond(core: Core, exchange: Exchange, now: number): void {
   const { connection, session, replies } = exchange
   if (!connection.open || !core.sink.writable(connection)) {
-    if (session !== null && exchange.connects) startExpiry(core, session, connection.transport, now)
+    if (session !== null && session.expiresAt === Number.POSITIVE_INFINITY) startExpiry(core, session, connection.transport, now)
     return
   }
   if (session !== null && replies[0]?.extra != null) return respondToHandshake(core, exchange, session, replies[0], now)

@@ -12,7 +12,7 @@ import type { Extension } from './extension.js'
 import { freeze, type Message } from './message.js'
 import type { Authorizer, Question } from './policy.js'
 import { fanOut, lazyOf } from './publish.js'
-import { remove } from './removal.js'
+import { remove, settle } from './removal.js'
 import { type Receiver, Session } from './session.js'
 import type { Listener } from './tree.js'
 
@@ -49,13 +49,13 @@ export class ServerSide {
   }
 
   /** @throws {BayeuxError} CHANNEL_NAME_INVALID */
-  listen(pattern: string, listener: Listener): () => void {
-    return this.core.tree.listen(channelName(pattern), listener)
+  listen(pattern: string, listener: Listener): (now: number) => void {
+    return this.#settled(this.core.tree.listen(channelName(pattern), listener))
   }
 
   /** @throws {BayeuxError} CHANNEL_NAME_INVALID */
-  authorize(pattern: string, authorizer: Authorizer): () => void {
-    return this.core.tree.authorize(channelName(pattern), authorizer)
+  authorize(pattern: string, authorizer: Authorizer): (now: number) => void {
+    return this.#settled(this.core.tree.authorize(channelName(pattern), authorizer))
   }
 
   /**
@@ -71,7 +71,7 @@ export class ServerSide {
     if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
     fanOut(this.core, node, message, publisher, now)
     this.core.sink.published(message)
-    this.settle(now)
+    settle(this.core, now)
   }
 
   /** Delivers to one session, subscribed or not. @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID */
@@ -79,7 +79,7 @@ export class ServerSide {
     channelName(channel)
     const lazy = extra.lazy === true && this.core.options.maxLazyTimeout > 0 ? this.core.options.maxLazyTimeout : -1
     deliver(this.core, session, freezeOwn(channel, data, extra, lazy, this.core.timestamp(now)), now)
-    this.settle(now)
+    settle(this.core, now)
   }
 
   session(id: string): Session | undefined {
@@ -93,16 +93,19 @@ export class ServerSide {
   /** Disconnects a client with the notice that tells it not to come back. */
   disconnect(session: Session, now: number): void {
     remove(this.core, session, 'kicked', now)
+    settle(this.core, now)
   }
 
   /** Removes a session without a word: a held connect runs to its timeout and is told to stop then, as in CometD. */
   remove(session: Session, now: number): void {
     remove(this.core, session, 'removed', now)
+    settle(this.core, now)
   }
 
   /** Ends a session as if its time were up: its client will handshake again. */
   expire(session: Session, now: number): void {
     remove(this.core, session, 'expired', now)
+    settle(this.core, now)
   }
 
   /** @throws {BayeuxError} CHANNEL_NAME_INVALID not a broadcast channel; SESSION_GONE */
@@ -113,9 +116,10 @@ export class ServerSide {
     if (this.core.tree.subscribe(session, this.core.tree.create(name))) this.core.sink.subscribed(session, name.name)
   }
 
-  unsubscribe(session: Session, channel: string): void {
+  unsubscribe(session: Session, channel: string, now: number): void {
     const node = this.core.tree.find(channelName(channel).name)
     if (node !== undefined && this.core.tree.unsubscribe(session, node)) this.core.sink.unsubscribed(session, node.name)
+    settle(this.core, now)
   }
 
   /** Makes a session that lives in the server: it needs no connect, never expires, and gets messages through `receiver`. */
@@ -157,8 +161,11 @@ export class ServerSide {
     return { sessions: sessions.size, local: local.size, channels: tree.size, subscriptions: tree.subscriptions, queued, held }
   }
 
-  private settle(now: number): void {
-    while (this.core.doomed.length > 0 && this.core.current === null) remove(this.core, this.core.doomed.pop()!, 'overflow', now)
+  #settled(off: () => void): (now: number) => void {
+    return now => {
+      off()
+      settle(this.core, now)
+    }
   }
 }
 

@@ -263,10 +263,10 @@ export class Bayeux implements Observer {
     return session.handle as BayeuxSession
   }
 
-  #armed(off: () => void): () => void {
+  #armed(off: (now: number) => void): () => void {
     this.#host.arm()
     return () => {
-      off()
+      off(this.#host.now())
       this.#host.arm()
     }
   }

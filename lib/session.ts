@@ -105,7 +105,7 @@ export class BayeuxSession {
   }
 
   unsubscribe(channel: string): void {
-    this.#host.engine.server.unsubscribe(this.#session, channel)
+    this.#host.engine.server.unsubscribe(this.#session, channel, this.#host.now())
     this.#host.arm()
   }
 
@@ -155,7 +155,7 @@ export class LocalSession {
       receivers.delete(receiver)
       if (receivers.size > 0 || this.#receivers.get(channel) !== receivers) return
       this.#receivers.delete(channel)
-      this.#host.engine.server.unsubscribe(this.#session, channel)
+      this.#host.engine.server.unsubscribe(this.#session, channel, this.#host.now())
       this.#host.arm()
     }
   }
