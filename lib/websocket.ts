@@ -79,12 +79,16 @@ export class WebSockets {
 
 class SocketPeer implements Peer {
   connection!: Connection
+  /** Frames are compressed for each socket, by `ws`. */
+  readonly #deflates: boolean
 
   constructor(
     private readonly sockets: WebSockets,
     private readonly ws: WebSocket,
     private readonly socket: Socket,
-  ) {}
+  ) {
+    this.#deflates = ws.extensions !== ''
+  }
 
   get writable(): boolean {
     return this.ws.readyState === this.ws.OPEN && this.socket.writable
@@ -97,15 +101,14 @@ class SocketPeer implements Peer {
 
   write(_connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void {
     if (!this.writable) return
-    this.socket.cork()
-    if (head !== '') this.#text(`[${head}]`)
-    if (together) {
-      this.#text(`[${[...messages.map(message => message.json), tail].filter(json => json !== '').join(',')}]`)
-    } else {
-      this.#messages(messages)
-      if (tail !== '') this.#text(`[${tail}]`)
+    const texts = (head === '' ? 0 : 1) + (tail === '' ? 0 : 1)
+    if (together) this.#text(`[${[...messages.map(message => message.json), tail].filter(json => json !== '').join(',')}]`)
+    else if (texts + messages.length === 1) this.#frames(head, messages, tail)
+    else {
+      this.socket.cork()
+      this.#frames(head, messages, tail)
+      this.socket.uncork()
     }
-    this.socket.uncork()
     if (this.socket.writableLength > HIGH_WATER && !this.connection.congested) this.#waitForDrain()
   }
 
@@ -128,6 +131,12 @@ class SocketPeer implements Peer {
     this.sockets.host.lost(this.connection)
   }
 
+  #frames(head: string, messages: readonly FrozenMessage[], tail: string): void {
+    if (head !== '') this.#text(`[${head}]`)
+    this.#messages(messages)
+    if (tail !== '') this.#text(`[${tail}]`)
+  }
+
   #messages(messages: readonly FrozenMessage[]): void {
     const perFrame = this.sockets.messagesPerFrame
     if (perFrame === 1 && !this.#deflates) {
@@ -147,10 +156,6 @@ class SocketPeer implements Peer {
   #text(text: string): void {
     if (this.#deflates) this.ws.send(text)
     else this.socket.write(textFrame(text))
-  }
-
-  get #deflates(): boolean {
-    return this.ws.extensions !== ''
   }
 
   #waitForDrain(): void {

@@ -1,0 +1,5 @@
+// The chat room: what `npm start` runs. A server as `perihelion serve` starts it, with the same flags, and the demo added.
+import { main } from '../../lib/index.js'
+import { extend } from './demo.js'
+
+await main(process.argv.slice(2), { extend })

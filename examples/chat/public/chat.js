@@ -1,0 +1,292 @@
+// The chat's page: who we are, where we are, and what to do about each event of the wire and of the person at the page.
+//
+// Knows: rooms and threads (places.js), what is kept in the browser.
+// Does not know: channels and messages (wire.js), how a log is drawn (log.js), how the rest is (panels.js).
+import { Log, names } from './log.js'
+import { Panels } from './panels.js'
+import { Place } from './places.js'
+import { keep, kept, randomId } from './store.js'
+import { Wire } from './wire.js'
+
+const TYPING_SHOWN = 4_000
+const TYPING_SENT = 2_500
+const RESEND = 2_000
+
+const me = { nick: kept('nick', ''), key: kept('key', '') || keep('key', randomId(32)) }
+/** @type {Map<string, Place>} by name */
+const rooms = new Map()
+/** @type {Map<string, Place>} by name in small letters */
+const threads = new Map()
+/** @type {Place | null} */
+let here = null
+let typedAt = 0
+/** Rooms we were in, to be joined again with each new session. */
+const wanted = new Set(kept('rooms', ['lobby']))
+
+const panels = new Panels({
+  go,
+  leave,
+  rename,
+  create: room => go('room', room),
+  whisper: nick => go('thread', nick),
+  send,
+  typing,
+  reconnect: () => wire.open(),
+})
+const log = new Log(panels.log, panels.jump, retry)
+const config = await (await fetch('config.json')).json()
+const wire = new Wire(new URL(config.bayeux, location.href).href, {
+  identity: () => (me.nick === '' ? null : { nick: me.nick, key: me.key }),
+  state: (state, transport) => {
+    panels.state(state, transport)
+    if (state === 'live') resend()
+  },
+  entered,
+  turnedAway: refused => panels.askName(me.nick, refused.message, false),
+  room: note => {
+    const place = room(note.room)
+    if (note.gone && !place.joined) rooms.delete(note.room)
+    place.topic = note.topic
+    place.members = note.members
+    draw()
+  },
+  said: (name, message) => said(room(name), message),
+  moved,
+  typing: (name, nick) => {
+    if (nick === me.nick) return
+    room(name).typing.set(nick, Date.now() + TYPING_SHOWN)
+    drawTyping()
+    setTimeout(drawTyping, TYPING_SHOWN + 50)
+  },
+  whispered,
+  refused: ({ room: name, tag, text }) => {
+    if (room(name).fail(tag, text) && here === room(name)) log.refresh()
+  },
+})
+
+function room(name) {
+  if (!rooms.has(name)) rooms.set(name, new Place('room', name))
+  return rooms.get(name)
+}
+
+function thread(nick) {
+  const key = nick.toLowerCase()
+  if (!threads.has(key)) threads.set(key, new Place('thread', nick))
+  return threads.get(key)
+}
+
+/** The server knows our name: show its rooms and go to those where we were. */
+function entered({ nick, rooms: notes }) {
+  me.nick = keep('nick', nick)
+  panels.named(nick)
+  const known = new Set(notes.map(note => note.room))
+  for (const [name, place] of rooms) {
+    place.joined = false
+    if (!known.has(name) && !wanted.has(name)) rooms.delete(name)
+  }
+  for (const note of notes) Object.assign(room(note.room), { topic: note.topic, members: note.members })
+  if (here === null) goToHash()
+  for (const name of wanted) void join(name)
+  draw()
+}
+
+async function join(name) {
+  const place = room(name)
+  try {
+    const answer = await wire.join(name)
+    Object.assign(place, { joined: true, topic: answer.topic, members: answer.members, people: new Set(answer.people) })
+    const first = place.entries.length === 0
+    for (const message of answer.said) {
+      if (place.add(message, message.nick === me.nick) && !first && !visible(place)) place.unread++
+    }
+    if (place === here) log.refresh()
+    resend()
+  } catch (refused) {
+    if (refused.code === 'unreachable') return // the next session joins again
+    forget(name)
+    panels.say(refused.message)
+  }
+  draw()
+}
+
+function forget(name) {
+  wanted.delete(name)
+  keep('rooms', [...wanted])
+  const place = room(name)
+  place.joined = false
+  if (place !== here) return
+  if (wanted.size === 0) wanted.add('lobby')
+  go('room', [...wanted].at(-1))
+}
+
+/** Shows a place, and joins it where that is needed. */
+function go(kind, name) {
+  const place = kind === 'room' ? room(name) : thread(name)
+  if (here !== null) {
+    here.draft = panels.draft
+    if (here !== place) here.firstUnread = null
+  }
+  here = place
+  if (kind === 'room') {
+    keep('here', name)
+    if (!wanted.has(name)) {
+      wanted.add(name)
+      keep('rooms', [...wanted])
+      if (wire.live) void join(name)
+    }
+  }
+  panels.draft = place.draft
+  place.seen()
+  log.show(place)
+  const hash = kind === 'room' ? `#${name}` : `#@${encodeURIComponent(place.name)}`
+  if (location.hash !== hash) history.pushState(null, '', hash)
+  draw()
+}
+
+function goToHash() {
+  const hash = decodeURIComponent(location.hash.slice(1))
+  if (hash.startsWith('@')) go('thread', hash.slice(1))
+  else go('room', /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/.test(hash) ? hash : kept('here', '') || 'lobby')
+}
+
+function leave() {
+  if (here.kind === 'thread') {
+    threads.delete(here.name.toLowerCase())
+    here = null
+    go('room', [...wanted].at(-1) ?? 'lobby')
+    return
+  }
+  const { name } = here
+  if (wire.live) void wire.leave(name).catch(() => {})
+  forget(name)
+}
+
+async function rename(nick) {
+  const before = me.nick
+  me.nick = nick
+  try {
+    await wire.enter()
+  } catch (refused) {
+    me.nick = before
+    panels.askName(nick, refused.message, before !== '' && wire.live)
+  }
+}
+
+function said(place, message) {
+  const own = message.nick === me.nick
+  const wasWaiting = place.entries.some(entry => entry.state !== '')
+  const entry = place.add(message, own)
+  if (entry === null) return
+  arrived(place, entry, wasWaiting)
+}
+
+function whispered(message) {
+  const own = message.from === me.nick
+  const place = thread(own ? message.to : message.from)
+  const wasWaiting = place.entries.some(entry => entry.state !== '')
+  const entry = place.add({ ...message, nick: message.from }, own)
+  if (entry !== null) arrived(place, entry, wasWaiting)
+}
+
+function arrived(place, entry, wasWaiting) {
+  if (!entry.own && !visible(place)) {
+    if (place.unread++ === 0 && (place !== here || place.firstUnread === null)) place.firstUnread = entry
+  }
+  if (place === here) {
+    if (wasWaiting || place.firstUnread === entry) log.refresh()
+    else log.append(entry)
+  }
+  draw()
+}
+
+function moved(name, { event, nick, was, members }) {
+  const place = room(name)
+  place.members = members
+  if (event === 'joined') place.people.add(nick)
+  else place.people.delete(event === 'left' ? nick : was)
+  if (event === 'renamed') place.people.add(nick)
+  if (event === 'left') place.typing.delete(nick)
+  const renamed = event === 'renamed'
+  if (renamed && threads.has(was.toLowerCase())) renameThread(was, nick)
+  if (nick !== me.nick) {
+    place.move(renamed ? `${was} is now ${nick}` : nick, event)
+    if (place === here) log.refresh()
+  }
+  draw()
+}
+
+function renameThread(was, nick) {
+  const place = threads.get(was.toLowerCase())
+  threads.delete(was.toLowerCase())
+  if (threads.has(nick.toLowerCase())) return
+  place.name = nick
+  threads.set(nick.toLowerCase(), place)
+}
+
+/** Whether the person is looking at a place right now. */
+function visible(place) {
+  return place === here && document.visibilityState === 'visible'
+}
+
+function send(text) {
+  const entry = here.pend(me.nick, text, randomId(12))
+  typedAt = 0
+  log.append(entry)
+  transmit(here, entry)
+}
+
+function retry(entry) {
+  entry.state = 'sending'
+  log.refresh()
+  transmit(here, entry)
+}
+
+/** Sends what waits in a place; without a connection it goes on waiting. */
+function transmit(place, entry) {
+  if (!wire.live) return
+  if (place.kind === 'room') {
+    if (!place.joined) return
+    void wire.say(place.name, entry.text, entry.tag).then(arrived => arrived || setTimeout(resend, RESEND))
+    return
+  }
+  entry.state = 'sent'
+  wire.whisper(place.name, entry.text, entry.tag).then(whispered, refused => {
+    place.fail(entry.tag, refused.message)
+    if (place === here) log.refresh()
+  })
+}
+
+/** Sends again what may not have arrived; the server knows by the tag what it has already. */
+function resend() {
+  for (const place of [...rooms.values(), ...threads.values()]) for (const entry of place.waiting()) transmit(place, entry)
+}
+
+function typing() {
+  if (here.kind !== 'room' || !wire.live || !here.joined || Date.now() - typedAt < TYPING_SENT) return
+  typedAt = Date.now()
+  wire.typing(here.name)
+}
+
+function draw() {
+  panels.draw({ me, here, rooms: [...rooms.values()], threads: [...threads.values()] })
+  drawTyping()
+}
+
+function drawTyping() {
+  const typists = here?.typists(Date.now()) ?? []
+  panels.typing(typists.length === 0 ? '' : `${names(typists)} ${typists.length === 1 ? 'is' : 'are'} typing`)
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'visible' && here !== null) {
+    here.seen()
+    draw()
+  }
+})
+addEventListener('popstate', goToHash)
+addEventListener('pagehide', () => wire.close())
+addEventListener('pageshow', event => event.persisted && location.reload())
+
+if (me.nick === '') panels.askName('', '', false)
+else panels.named(me.nick)
+wire.open()
