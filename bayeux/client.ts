@@ -1,6 +1,6 @@
 // The client half: Bayeux seen from the client's end, as a state machine. Two halves joined in memory test the protocol.
 //
-// Knows: which states follow which (TRANSITIONS), what waits to be sent, what waits for a reply and until when, the advice to obey.
+// Knows: which states follow which (TRANSITIONS), what waits to be sent, what waits for a reply and how long, the advice to obey.
 // Does not know: fetch, WebSocket, timers, the time (callers pass `now`), chance (the sink's `random`), the server's half.
 // Always true: a message taken settles exactly once; one handshake or connect is outstanding at most; `closed` has no deadline;
 // with ack, deliveries reach the application together with the connect reply that numbers them, or not at all.
@@ -45,8 +45,8 @@ export interface PeerMessage {
   readonly [field: string]: unknown
 }
 
-/** The effects. None may throw. `opened` may be called out of `open`, and the application's inputs out of `message`, `reply`, `settled`,
- * `state` and `failure`; everything else only after the input that caused the effect has returned. */
+/** The effects. None may throw. `opened` may be called out of `open`, the application's inputs out of `message`, `reply`,
+ * `settled`, `state` and `failure`; all else only after the input that caused the effect has returned. */
 export interface ClientSink {
   /** Open the socket (`websocket` only) and report `opened` or `failed`. */
   open(): void
@@ -60,7 +60,7 @@ export interface ClientSink {
   reply(reply: PeerMessage): void
   /** The end of a message, once for each id returned: `code` null and the reply (of a `call`: the response), or why not. */
   settled(id: string, code: ClientFailure | null, reply: PeerMessage | null): void
-  /** Trouble of the connection or session; retried by itself unless `closed`. `detail`: the peer's error, or the start of its text. */
+  /** Trouble of the connection or session, retried unless `closed`. `detail`: the peer's error, or the start of its text. */
   failure(code: ClientFailure, detail: string): void
   state(state: ClientState): void
   /** 0 ≤ n < 1, for jitter. */
@@ -94,7 +94,7 @@ const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
 const DAY = 86_400_000 // the longest advice that is believed
 const SAMPLES = 10 // timesync, as CometD averages
 
-/** One message sent or to be sent. Nobody waits for our own `restore` and `disconnect`, nor for `done`, a call whose response came early. */
+/** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, and `done`, a call answered early. */
 interface Entry {
   readonly number: number
   readonly id: string
@@ -119,10 +119,10 @@ interface Poll {
 /**
  * One client of one server.
  *
- * Inputs take `now`, epoch ms that never runs backwards. After each of them call `tick`, and again at the deadline that it returns.
+ * Inputs take `now`, epoch ms that never runs backwards. After each of them call `tick`, and again at the deadline it returns.
  * What the peer does wrong becomes `failure` and a retry, never an exception.
- * `subscribe`, `unsubscribe`, `publish` and `call` return the id that `settled` will name, or null when the message is not taken: the
- * half is closed or closing, or `maxQueue` messages wait. They wait until the session is there, and while the connection is broken.
+ * `subscribe`, `unsubscribe`, `publish` and `call` return the id that `settled` will name, or null when the message is not taken:
+ * the half is closed or closing, or `maxQueue` wait already. They wait for the session, and while the connection is broken.
  *
  * @throws {TypeError} by those four: not a channel, or data that JSON cannot carry
  */
@@ -199,7 +199,7 @@ export class ClientHalf {
     this.#pump(now)
   }
 
-  /** One message for all `channels`, done or refused as a whole; made again by itself in every later session, until `unsubscribe`. */
+  /** One message for all `channels`, done or refused as a whole; made again in every later session until `unsubscribe`. */
   subscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
     return this.#take({ ...extra, channel: '/meta/subscribe', subscription: channels }, list(channels), 'plain', now)
   }
@@ -214,7 +214,7 @@ export class ClientHalf {
     return this.#take({ ...extra, channel, data }, [], 'plain', now)
   }
 
-  /** A remote call of `/service/<target>`. Settles with the response, which has `data`; as `REFUSED` when it is `successful: false`. */
+  /** A remote call of `/service/<target>`. Settles with the response, which has `data`; `REFUSED` when it is not successful. */
   call(target: string, data: unknown, now: number, extra?: object): string | null {
     const channel = `/service/${target.replace(/^\//, '')}`
     return this.#take({ ...extra, channel, data }, [], 'call', now)

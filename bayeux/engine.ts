@@ -2,7 +2,7 @@
 //
 // Knows: envelopes, which session one speaks for, what waits behind a verdict.
 // Does not know: sockets, timers, randomness; it is given `now` and gives effects through the sink.
-// Always true: messages of one envelope, and envelopes of one session, are processed in order; other sessions never wait for them.
+// Always true: messages of one envelope, and envelopes of one connection, are processed in order; other sessions never wait for them.
 // Source: protocol reference 3 (order of checks), 3.10, 4.2 to 4.6, 6.2, 6.4.
 
 import { isIdle } from './activity.js'
@@ -18,7 +18,7 @@ import { faultOf, type Message, parseEnvelope } from './message.js'
 import { disconnect, handshake, META_CHANNELS, metaReply, subscribe, subscriptionsOf, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
 import { publish } from './publish.js'
-import { endLingering, remove, settle } from './removal.js'
+import { endLingering, letGo, remove, settle } from './removal.js'
 import { Reply } from './reply.js'
 import { respond } from './response.js'
 import type { ChannelRules } from './rules.js'
@@ -139,11 +139,11 @@ export class Engine {
   #due(session: Session, now: number): void {
     const core = this.#core
     if (session.held !== null && session.held.until <= now) releaseConnect(core, session, now)
+    if (session.gone) return session.held === null ? letGo(core, session, true, now) : core.deadlines.update(session)
     if (session.lazyAt <= now) {
       session.endLaziness()
       markDirty(core, session)
     }
-    if (session.gone) return
     if (session.expiresAt < now || session.processingEndsAt() <= now) remove(core, session, 'expired', now)
     else core.deadlines.update(session)
   }
@@ -205,6 +205,7 @@ export class Engine {
       connection.session = session
       if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session, now)
       session.endpoint = connection
+      if (session.urgent > 0) markDirty(this.#core, session)
     } else if (messages.some(message => message.channel === '/meta/connect')) {
       supersede(this.#core, session, now)
       session.endpoint = null

@@ -19,12 +19,17 @@ export function remove(core: Core, session: Session, reason: RemovalReason, now:
   dismantle(core, session, reason)
   if (reason === 'kicked') tellKicked(core, session, now)
   else if (session.held !== null) endHeld(core, session, reason, now)
-  if (session.held === null) core.deadlines.remove(session)
+  if (session.held === null) letGo(core, session, reason !== 'disconnected', now)
+}
+
+/** The session needs nothing any more: its socket is free for another, and is closed shortly if it finds none. */
+export function letGo(core: Core, session: Session, closing: boolean, now: number): void {
+  core.deadlines.remove(session)
   const { endpoint } = session
   session.endpoint = null
   if (endpoint === null || !endpoint.open) return
   endpoint.session = null
-  if (reason !== 'disconnected') core.lingering.push({ connection: endpoint, at: now + LINGER })
+  if (closing) core.lingering.push({ connection: endpoint, at: now + LINGER })
 }
 
 function dismantle(core: Core, session: Session, reason: RemovalReason): void {

@@ -168,6 +168,7 @@ export class Session implements Timed {
 
   /** The earliest of all that this session waits for. */
   deadline(): number {
+    if (this.gone) return this.held === null ? NEVER : this.held.until
     let at = Math.min(this.expiresAt + 1, this.lazyAt)
     if (this.held !== null && this.held.until < at) at = this.held.until
     return Math.min(at, this.processingEndsAt())

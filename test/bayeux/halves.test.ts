@@ -8,7 +8,12 @@ const OPTIONS = { timeout: 3_000, maxInterval: 120_000, maxSessionsPerBrowser: -
 const numbers = (client: SimulatedClient): number[] => client.received.map(message => message['data'] as number)
 
 /** A publisher on a sound network and subscribers on one that loses things. @returns the subscribers, after all has come to rest */
-function conversation(seed: number, kinds: readonly ('http' | 'websocket')[], ack: boolean, messages: number): { world: World; subscribers: SimulatedClient[] } {
+function conversation(
+  seed: number,
+  kinds: readonly ('http' | 'websocket')[],
+  ack: boolean,
+  messages: number,
+): { world: World; subscribers: SimulatedClient[] } {
   const world = new World(seed, OPTIONS)
   const subscribers = kinds.map(kind => world.add(kind, { ack }))
   for (const subscriber of subscribers) {
