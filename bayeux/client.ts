@@ -6,88 +6,19 @@
 // with ack, deliveries reach the application together with the connect reply that numbers them, or not at all.
 // Source: Bayeux 1.0, "Client State Tables"; delivery and time by CometD's ack and timesync extensions.
 
-export const TRANSITIONS = {
-  new: { start: 'handshaking', close: 'closed' },
-  handshaking: { welcome: 'connecting', close: 'closed' }, // failed tries stay here
-  connecting: { connect: 'connected', fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
-  connected: { fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
-  broken: { connect: 'connected', forget: 'handshaking', leave: 'disconnecting', close: 'closed' }, // nothing but connect is sent
-  disconnecting: { close: 'closed' },
-  closed: { start: 'handshaking' },
-} as const
+import {
+  type ClientFailure,
+  type ClientOptions,
+  type ClientSink,
+  type ClientState,
+  clientDefaults,
+  type Lane,
+  type PeerMessage,
+  TRANSITIONS,
+  type TransportKind,
+} from './client-sink.js'
 
-/** Why a message, or the connection, failed. Match on these; the texts are for people. */
-export const clientFailures = {
-  REFUSED: 'The server answered successful: false; its reply has the Bayeux error.',
-  TIMEOUT: 'No reply came in time. The server may have processed the message.',
-  CONNECTION_FAILED: 'The transport failed before the reply came. The server may have processed the message.',
-  REPLY_INVALID: 'What came is not a JSON array of messages, or the reply to a handshake lacks its clientId.',
-  REPLY_MISSING: 'The HTTP response has ended without the reply to this message.',
-  SESSION_LOST: 'The server no longer knows the session (402, or advice to handshake); a new handshake follows by itself.',
-  TYPE_UNSUPPORTED: 'The server does not list the connection type in use.',
-  STOPPED: 'The server advised reconnect: none.',
-  KICKED: 'The server disconnected this session.',
-  DISCONNECTED: 'The application disconnected before the reply came.',
-} as const
-
-export type ClientState = keyof typeof TRANSITIONS
-export type ClientFailure = keyof typeof clientFailures
 type Event = 'start' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
-
-/** `http`: a request a send, one in flight on each lane. `websocket`: every send is a frame of the one socket. */
-export type TransportKind = 'http' | 'websocket'
-/** `connect` carries the handshake and /meta/connect, one at a time; `other` all else. */
-export type Lane = 'connect' | 'other'
-
-/** A message as the peer sent it: nothing but `channel` is checked. */
-export interface PeerMessage {
-  readonly channel: string
-  readonly [field: string]: unknown
-}
-
-/** The effects. None may throw. `opened` may be called out of `open`, the application's inputs out of `message`, `reply`,
- * `settled`, `state` and `failure`; all else only after the input that caused the effect has returned. */
-export interface ClientSink {
-  /** Open the socket (`websocket` only) and report `opened` or `failed`. */
-  open(): void
-  /** Send one envelope. On HTTP report the end of that request by `received` or `failed` with the same lane. */
-  send(text: string, lane: Lane): void
-  /** Drop the request in flight on this lane, or everything, the socket too. Nothing of it may be reported afterwards. */
-  abort(lane?: Lane): void
-  /** A delivery: a message of the server, never the same twice in an ack session. */
-  message(channel: string, message: PeerMessage): void
-  /** A reply that matched something sent, handshake and connect included, before its effect. */
-  reply(reply: PeerMessage): void
-  /** The end of a message, once for each id returned: `code` null and the reply (of a `call`: the response), or why not. */
-  settled(id: string, code: ClientFailure | null, reply: PeerMessage | null): void
-  /** Trouble of the connection or session, retried unless `closed`. `detail`: the peer's error, or the start of its text. */
-  failure(code: ClientFailure, detail: string): void
-  state(state: ClientState): void
-  /** 0 ≤ n < 1, for jitter. */
-  random(): number
-  /** May add to a message (`ext`, application fields) before it is made into JSON; sees handshake and connect too. */
-  outgoing?(message: Record<string, unknown>): void
-}
-
-export const clientDefaults = {
-  /** Offered in the handshake. The first that is not `websocket` is the type of `http`. */
-  connectionTypes: ['websocket', 'long-polling'] as readonly string[],
-  /** Ask for the ack extension, the timesync extension. */
-  ack: true,
-  timesync: true,
-  /** ms until a reply is given up; a /meta/connect has `advice.timeout` more. Also the opening of a socket. */
-  replyTimeout: 10_000,
-  /** ms from the reply of a `call` until its response is given up. */
-  callTimeout: 10_000,
-  /** ms: the nth try waits between 0 and base × 2ⁿ, at most max (full jitter), beyond the advised interval. */
-  backoffBase: 1_000,
-  backoffMax: 60_000,
-  /** Messages that may wait to be sent. */
-  maxQueue: 10_000,
-  /** Characters of one envelope; more messages go in further ones. One message alone may be longer. */
-  maxEnvelope: 32_768,
-}
-export type ClientOptions = typeof clientDefaults
 
 const NEVER = Number.POSITIVE_INFINITY
 const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }

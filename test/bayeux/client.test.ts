@@ -2,8 +2,8 @@
 
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { ClientHalf } from '../../bayeux/client.js'
 import {
-  ClientHalf,
   type ClientOptions,
   type ClientSink,
   type ClientState,
@@ -12,7 +12,7 @@ import {
   type PeerMessage,
   TRANSITIONS,
   type TransportKind,
-} from '../../bayeux/client.js'
+} from '../../bayeux/client-sink.js'
 
 type Json = Record<string, unknown>
 
@@ -764,6 +764,11 @@ t.test('a subscription that succeeded in a session since lost is made again in t
   pair.quiet().answer('/meta/subscribe', 4)
   t.strictSame(pair.sink.events('settled'), [['settled', id, null, 'ok']])
   matches(t, pair.sink.envelopes(), [[{ clientId: 'D', subscription: '/a' }]])
+  const socket = new Pair('websocket').up({}, '/a')
+  socket.half.publish('/x', 1, 1)
+  socket.answer('/meta/connect', 2, FORGOTTEN).answer('/meta/handshake', 2, { clientId: 'D' }).answer('/meta/subscribe', 3)
+  socket.quiet().answer('/x', 4)
+  t.strictSame(socket.subscriptions(), [], 'a publish of that session changes nothing')
   t.end()
 })
 

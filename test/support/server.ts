@@ -1,7 +1,7 @@
 // A real listening server for tests, with the services that drive a client into its corners.
 
 import Fastify, { type FastifyInstance } from 'fastify'
-import { type Bayeux, fastifyOptions, perihelion, type PerihelionOptions, ServiceError } from '../../lib/index.js'
+import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion, ServiceError } from '../../lib/index.js'
 
 export interface TestServer {
   /** `http://127.0.0.1:PORT/cometd` */
@@ -16,7 +16,11 @@ export interface Teardown {
 }
 
 /** Listens on a free port of 127.0.0.1 until the test is over. `extend` adds routes before. */
-export async function startServer(t: Teardown, options: PerihelionOptions = {}, extend?: (app: FastifyInstance) => Promise<void> | void): Promise<TestServer> {
+export async function startServer(
+  t: Teardown,
+  options: PerihelionOptions = {},
+  extend?: (app: FastifyInstance) => Promise<void> | void,
+): Promise<TestServer> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
   await app.register(perihelion, options)
   addTestServices(app.bayeux)

@@ -3,7 +3,8 @@
 // Knows: what a network does to bytes: responses are whole or lost, a socket keeps its order until it breaks.
 // Does not know: what is said. Everything random comes from one seed.
 
-import { type ClientOptions, ClientHalf, type ClientSink, type Lane, type PeerMessage } from '../../bayeux/client.js'
+import { ClientHalf } from '../../bayeux/client.js'
+import type { ClientOptions, ClientSink, Lane, PeerMessage } from '../../bayeux/client-sink.js'
 import { type Connection, type Ending, Engine, type FrozenMessage, type Sink } from '../../bayeux/index.js'
 
 /** A generator of numbers 0 ≤ n < 1, the same for the same seed (mulberry32). */
@@ -65,7 +66,11 @@ export class World {
     const end = this.now + ms
     for (;;) {
       this.#settle()
-      const next = Math.min(this.engine.deadline, ...this.clients.map(client => client.deadline), ...this.#events.map(event => event.at))
+      const next = Math.min(
+        this.engine.deadline,
+        ...this.clients.map(client => client.deadline),
+        ...this.#events.map(event => event.at),
+      )
       if (next > end) break
       this.now = Math.max(this.now, next)
       if (this.engine.deadline <= this.now) this.engine.tick(this.now)
@@ -92,7 +97,8 @@ export class World {
     return {
       id: () => `session${String(++this.#ids).padStart(16, '0')}`,
       writable: connection => wire(connection).writable,
-      write: (connection, head, messages, tail, together) => wire(connection).write(texts(connection, head, messages, tail, together)),
+      write: (connection, head, messages, tail, together) =>
+        wire(connection).write(texts(connection, head, messages, tail, together)),
       end: (connection, ending) => wire(connection).end(ending),
       pause: () => {},
       ask: () => true,
@@ -113,7 +119,13 @@ export class World {
 }
 
 /** What leaves a server: one response over HTTP; over a socket a frame a message, and one for the replies. */
-function texts(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): string[] {
+function texts(
+  connection: Connection,
+  head: string,
+  messages: readonly FrozenMessage[],
+  tail: string,
+  together: boolean,
+): string[] {
   const parts = [head, ...messages.map(message => message.json), tail].filter(part => part !== '')
   if (!connection.socket || together) return [`[${parts.join(',')}]`]
   return parts.map(part => `[${part}]`)
@@ -297,7 +309,10 @@ class SimulatedSocket implements Wire {
   }
 
   connect(): void {
-    this.#connection = this.world.engine.open({ transport: 'websocket', browser: null, address: 'test', http2: false, context: null }, this)
+    this.#connection = this.world.engine.open(
+      { transport: 'websocket', browser: null, address: 'test', http2: false, context: null },
+      this,
+    )
   }
 
   send(text: string): void {
