@@ -32,6 +32,8 @@ export function parseChannel(text: string, maxLength = 1_024, lexical = true): C
   if (text.length > maxLength || text.length < 2 || text.charCodeAt(0) !== 47) return null
   if (lexical && !LEXICAL.test(text)) return null
   let name = text.trimEnd()
+  const kind = kindOf(name)
+  if (name === '/meta/' || name === '/service/') return { name, segments: [name.slice(1, -1), ''], kind, wild: 0 } // not the broadcast channels `/meta`, `/service`
   if (name.endsWith('/')) name = name.slice(0, -1)
   const segments = name.slice(1).split('/')
   const last = segments.length - 1
@@ -43,7 +45,7 @@ export function parseChannel(text: string, maxLength = 1_024, lexical = true): C
   }
   const wild = wildOf(segments[last]!)
   if (templates && wild !== 0) return null
-  return { name, segments, kind: kindOf(text), wild }
+  return { name, segments, kind, wild }
 }
 
 /** The kind of a name: `/meta/…` and `/service/…` by their prefix, all else broadcast (`/meta` and `/service` themselves too). */

@@ -116,6 +116,16 @@ export function loseConnect(core: Core, session: Session): void {
   core.deadlines.update(session)
 }
 
+/** Binds a socket to a session, and takes it from the one that it had before, whatever that still had on it. */
+export function bind(core: Core, connection: Connection, session: Session): void {
+  const before = connection.session
+  connection.session = session
+  if (before === null || before === session) return
+  if (before.endpoint === connection) before.endpoint = null
+  if (before.held?.connection === connection) loseConnect(core, before)
+  if (before.gone) core.deadlines.remove(before)
+}
+
 /** Ends the hold and gives what was held. */
 export function unhold(core: Core, session: Session): { connection: Connection; reply: Reply; until: number } {
   const held = session.held!

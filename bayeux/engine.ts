@@ -8,13 +8,14 @@
 import { isIdle } from './activity.js'
 import { removedMeanwhile, unknownSession } from './advice.js'
 import { type ChannelName, parseChannel } from './channel.js'
-import { connect, loseConnect, releaseConnect, supersede } from './connect.js'
+import { bind, connect, loseConnect, releaseConnect, supersede } from './connect.js'
 import { Connection, type Facts } from './connection.js'
 import { Core } from './core.js'
 import { markDirty } from './delivery.js'
+import type { ErrorCode } from './errors.js'
 import { Exchange } from './exchange.js'
 import { flush } from './flush.js'
-import { faultOf, type Message, parseEnvelope } from './message.js'
+import { isMessageId, type Message, parseEnvelope } from './message.js'
 import { disconnect, handshake, META_CHANNELS, metaReply, subscribe, subscriptionsOf, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
 import { publish } from './publish.js'
@@ -173,9 +174,10 @@ export class Engine {
     const { session } = connection
     if (session?.endpoint === connection) session.endpoint = null
     if (session?.held?.connection === connection) loseConnect(this.#core, session)
-    connection.open = false
     connection.session = null
     connection.waiting = null
+    if (!connection.open) return
+    connection.open = false
     this.#core.sink.end(connection, ending)
   }
 
@@ -183,8 +185,7 @@ export class Engine {
   #sessionOf(connection: Connection, first: Message): Session | null {
     const core = this.#core
     if (first.channel === '/meta/handshake') return null
-    if (connection.session?.gone === true) connection.session = null
-    if (connection.session !== null) return connection.session
+    if (connection.session !== null && !connection.session.gone) return connection.session
     const session = typeof first.clientId === 'string' ? core.sessions.get(first.clientId) : undefined
     if (session === undefined) return null
     if (connection.socket) {
@@ -201,8 +202,9 @@ export class Engine {
     session.transport = connection.transport
     session.address = connection.address
     if (connection.socket) {
-      if (!connection.open || session.endpoint === connection) return
-      connection.session = session
+      if (!connection.open) return
+      bind(this.#core, connection, session)
+      if (session.endpoint === connection) return
       if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session, now)
       session.endpoint = connection
       if (session.urgent > 0) markDirty(this.#core, session)
@@ -256,9 +258,9 @@ export class Engine {
   }
 
   #nextOfSession(session: Session, now: number): void {
-    session.exchange = null
-    const behind = session.waiting?.shift()
-    if (behind === undefined) return
+    const behind = session.waiting?.shift() ?? null
+    session.exchange = behind // so that what comes meanwhile queues up behind it
+    if (behind === null) return
     if (session.waiting?.length === 0) session.waiting = null
     this.#run(behind, now)
   }
@@ -281,7 +283,7 @@ export class Engine {
     const { session } = exchange
     const resumed = exchange.trial !== null
     if (!resumed) {
-      const fault = faultOf(message, core.options.validateMessageFields)
+      const fault = this.#fault(exchange, message)
       if (fault !== null) return new Reply(message).fail(fault)
       if (!this.#incoming(session, message)) return new Reply(message).fail('MESSAGE_DELETED')
     }
@@ -301,8 +303,22 @@ export class Engine {
           ? disconnect(core, session, message, now)
           : new Reply(message).fail('MESSAGE_DELETED')
       default:
-        return this.#publish(exchange, session, message, channel, now)
+        return this.#publish(exchange, session, message, now)
     }
+  }
+
+  /** What is wrong with a message whoever sent it: of its channel first, then of its id. Notes the channel. */
+  #fault(exchange: Exchange, message: Message): ErrorCode | null {
+    const { tree, options } = this.#core
+    const { channel } = message
+    if (channel === undefined || channel === null) return 'CHANNEL_MISSING'
+    if (typeof channel !== 'string') return 'CHANNEL_INVALID'
+    exchange.name =
+      META_CHANNELS.get(channel) ??
+      tree.find(channel) ??
+      parseChannel(channel, options.maxChannelLength, options.validateMessageFields)
+    if (exchange.name === null) return 'CHANNEL_INVALID'
+    return isMessageId(message.id, options.validateMessageFields) ? null : 'MESSAGE_ID_INVALID'
   }
 
   #incoming(session: Session | null, message: Message): boolean {
@@ -369,11 +385,9 @@ export class Engine {
     return unsubscribe(this.#core, session, message, names, now)
   }
 
-  #publish(exchange: Exchange, session: Session, message: Message, channel: string, now: number): Handled {
+  #publish(exchange: Exchange, session: Session, message: Message, now: number): Handled {
     const core = this.#core
-    const name =
-      core.tree.find(channel) ?? parseChannel(channel, core.options.maxChannelLength, core.options.validateMessageFields)
-    if (name === null) return new Reply(message).fail('CHANNEL_INVALID')
+    const name = exchange.name!
     const outcome = this.#judge(exchange, message, [name], 'publish')
     if (outcome === 'waiting') return 'waiting'
     if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
@@ -389,7 +403,7 @@ export class Engine {
   /** Whether the listeners on a meta channel let its message pass. */
   #listened(message: Message, session: Session | null): boolean {
     if (this.#core.tree.listening === 0) return true
-    const channel = message.channel as string
-    return !META_CHANNELS.has(channel) || this.#core.notify(parseChannel(channel)!, message, session)
+    const channel = META_CHANNELS.get(message.channel as string)
+    return channel === undefined || this.#core.notify(channel, message, session)
   }
 }

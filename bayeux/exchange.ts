@@ -3,6 +3,7 @@
 // Always true: messages are processed in order; while one waits for a verdict, none behind it is looked at.
 // Source: protocol reference 3, 3.10.
 
+import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
 import type { Message } from './message.js'
 import type { Trial } from './policy.js'
@@ -13,6 +14,8 @@ export class Exchange {
   /** Index of the message in hand. */
   at = 0
   readonly replies: Reply[] = []
+  /** The channel of the message in hand. */
+  name: ChannelName | null = null
   /** The session that the envelope speaks for: found once, from its first message; or made by its handshake. */
   session: Session | null = null
   /** The questions about the message in hand that are not answered yet. */

@@ -5,8 +5,6 @@
 // Always true: a FrozenMessage never changes, so that every queue may share it; nothing here looks a key up on a prototype.
 // Source: protocol reference 2, 5.3, DEV-4, DEV-10.
 
-import type { ErrorCode } from './errors.js'
-
 /** One Bayeux message as it came off the wire: an object of any members, none of which is trusted yet. */
 export interface Message {
   readonly channel?: unknown
@@ -72,15 +70,11 @@ export function deeperThan(value: object, levels: number): boolean {
 
 const MESSAGE_ID = /^[A-Za-z0-9]+$/
 
-/** The failure that a message has before its session is even looked for: of its channel first, then of its id; null when well. */
-export function faultOf(message: Message, validate: boolean): ErrorCode | null {
-  const { channel, id } = message
-  if (channel === undefined || channel === null) return 'CHANNEL_MISSING'
-  if (typeof channel !== 'string') return 'CHANNEL_INVALID'
-  if (id === undefined || id === null) return null
-  if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 0 ? null : 'MESSAGE_ID_INVALID'
-  if (typeof id !== 'string') return 'MESSAGE_ID_INVALID'
-  return validate && !MESSAGE_ID.test(id) ? 'MESSAGE_ID_INVALID' : null
+/** Whether `id` may be a message's: none, letters and digits, or a whole number as old clients send it. */
+export function isMessageId(id: unknown, validate: boolean): boolean {
+  if (id === undefined || id === null) return true
+  if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 0
+  return typeof id === 'string' && (!validate || MESSAGE_ID.test(id))
 }
 
 /** The `ext` of a message if it is an object, else null: any other type counts as absent. */

@@ -7,8 +7,7 @@
 import { AckState, wantsAck } from './ack.js'
 import { ended, fullAdvice } from './advice.js'
 import { type ChannelName, parseChannel } from './channel.js'
-import { loseConnect } from './connect.js'
-import type { Connection } from './connection.js'
+import { bind } from './connect.js'
 import type { Core } from './core.js'
 import type { ErrorCode } from './errors.js'
 import type { Exchange } from './exchange.js'
@@ -19,13 +18,13 @@ import { Reply } from './reply.js'
 import { Session } from './session.js'
 import { timesyncOf } from './timesync.js'
 
-export const META_CHANNELS: ReadonlySet<string> = new Set([
-  '/meta/handshake',
-  '/meta/connect',
-  '/meta/subscribe',
-  '/meta/unsubscribe',
-  '/meta/disconnect',
-])
+/** The five channels of the protocol itself. */
+export const META_CHANNELS: ReadonlyMap<string, ChannelName> = new Map(
+  ['/meta/handshake', '/meta/connect', '/meta/subscribe', '/meta/unsubscribe', '/meta/disconnect'].map(name => [
+    name,
+    parseChannel(name)!,
+  ]),
+)
 
 /** Characters of the browser cookie, as CometD's. */
 const BROWSER_ID_LENGTH = 16
@@ -55,7 +54,7 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
     session.ack = new AckState()
     reply.ext = { ...reply.ext, ack: true }
   }
-  if (connection.socket) rebind(core, connection, session)
+  if (connection.socket) bind(core, connection, session)
   exchange.session = session
   core.sessions.set(session.id, session)
   core.sink.sessionAdded(session)
@@ -67,15 +66,6 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
     clientId: session.id,
   }
   return reply
-}
-
-/** A new handshake on a socket takes it from the session that it had. */
-function rebind(core: Core, connection: Connection, session: Session): void {
-  const before = connection.session
-  connection.session = session
-  if (before === null || before.gone || before.endpoint !== connection) return
-  before.endpoint = null
-  if (before.held?.connection === connection) loseConnect(core, before)
 }
 
 function newSession(core: Core, exchange: Exchange): Session {

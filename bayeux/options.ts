@@ -12,6 +12,8 @@ export interface OptionRow {
   readonly min?: number
   readonly max?: number
   readonly oneOf?: readonly string[]
+  /** What a text, or each text of a list, must match, and how to say so. */
+  readonly form?: { readonly pattern: RegExp; readonly expected: string }
   /** May be given for one transport alone, with CometD's prefixes `ws.`, `long-polling.`, `long-polling.json.`, `long-polling.jsonp.`. */
   readonly perTransport?: true
   readonly help: string
@@ -207,6 +209,8 @@ function check(name: string, row: OptionRow, value: unknown): unknown {
   }
   if (Array.isArray(row.default)) {
     if (!Array.isArray(value) || !value.every(entry => typeof entry === 'string')) return fail('a list of strings')
+    if (row.form !== undefined && !value.every(entry => row.form?.pattern.test(entry)))
+      return fail(`a list, each ${row.form.expected}`)
     const stranger = value.find(entry => row.oneOf !== undefined && !row.oneOf.includes(entry))
     return stranger === undefined ? Object.freeze([...new Set(value)]) : fail(`a list of ${row.oneOf!.join(', ')}`)
   }
@@ -218,6 +222,7 @@ function check(name: string, row: OptionRow, value: unknown): unknown {
     return value
   }
   if (typeof value !== typeof row.default) return fail(`a ${typeof row.default}`)
+  if (row.form !== undefined && !row.form.pattern.test(value as string)) return fail(row.form.expected)
   if (row.oneOf !== undefined && !row.oneOf.includes(value as string)) return fail(`one of ${row.oneOf.join(', ')}`)
   return value
 }

@@ -15,5 +15,7 @@ export function callbackOf(query: string, parameter: string, maxLength: number):
 
 /** The script: no content sniffer takes it for anything else, no string in it ends the script or a line. */
 export function callbackScript(callback: string, json: string): string {
-  return `/**/${callback}(${json.replace(UNSAFE, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)})`
+  // in a script, unlike in JSON, a member `__proto__` sets the prototype of its object
+  const value = json.includes('"__proto__":') ? `JSON.parse(${JSON.stringify(json)})` : json
+  return `/**/${callback}(${value.replace(UNSAFE, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)})`
 }

@@ -5,8 +5,18 @@
 
 import { engineOptions, type OptionRow, type OptionsOf } from '../bayeux/index.js'
 
+const TOKEN = { pattern: /^[\w!#$%&'*+.^`|~-]+$/, expected: 'a name without blanks and punctuation' }
+const PROTOCOL = { pattern: /^[\w!#$%&'*+.^`|~-]*$/, expected: 'the name of a sub-protocol' }
+const DOMAIN = { pattern: /^[\w.-]*$/, expected: 'a host name' }
+const COOKIE_PATH = { pattern: /^\/[\w./~!$&'()+,=@%-]*$/, expected: 'a path that begins with /' }
+const PATH = { pattern: /^\/$|^(?:\/[\w.~!$&'()+,=@-]+)+$/, expected: 'a path such as /cometd, without a slash at its end' }
+const ORIGIN = {
+  pattern: /^(?:\*|null|[a-z][a-z\d+.-]*:\/\/[^\s/?#]+)$/i,
+  expected: '*, null, or an origin such as https://app.example',
+}
+
 export const transportOptions = {
-  path: { default: '/cometd', help: 'Where the Bayeux server is; every path below it is served alike.' },
+  path: { default: '/cometd', form: PATH, help: 'Where the Bayeux server is; every path below it is served alike.' },
   maxMessageSize: {
     default: 65_536,
     unit: 'bytes',
@@ -20,18 +30,19 @@ export const transportOptions = {
     max: 599,
     help: 'HTTP status that ends a held /meta/connect when a newer one comes.',
   },
-  browserCookieName: { default: 'BAYEUX_BROWSER', help: 'Name of the cookie that ties sessions to a browser.' },
-  browserCookieDomain: { default: '', help: 'Its Domain attribute; empty for none.' },
-  browserCookiePath: { default: '/', help: 'Its Path attribute.' },
+  browserCookieName: { default: 'BAYEUX_BROWSER', form: TOKEN, help: 'Name of the cookie that ties sessions to a browser.' },
+  browserCookieDomain: { default: '', form: DOMAIN, help: 'Its Domain attribute; empty for none.' },
+  browserCookiePath: { default: '/', form: COOKIE_PATH, help: 'Its Path attribute.' },
   browserCookieMaxAge: { default: -1, unit: 's', min: -1, help: 'Its Max-Age attribute; negative for none.' },
   browserCookieSecure: { default: false, help: 'Its Secure attribute, given on secure requests only.' },
   browserCookieHttpOnly: { default: true, help: 'Its HttpOnly attribute.' },
   browserCookieSameSite: { default: '', oneOf: ['', 'Strict', 'Lax', 'None'], help: 'Its SameSite attribute; empty for none.' },
   browserCookiePartitioned: { default: false, help: 'Its Partitioned attribute.' },
-  callbackParameter: { default: 'jsonp', help: 'Query parameter that names the JSONP callback.' },
+  callbackParameter: { default: 'jsonp', form: TOKEN, help: 'Query parameter that names the JSONP callback.' },
   callbackParameterMaxLength: { default: 64, unit: 'characters', min: 1, max: 1_024, help: 'Length of the callback name.' },
   'ws.protocol': {
     default: '',
+    form: PROTOCOL,
     help: 'WebSocket sub-protocol that a client must offer; empty takes what the client offers first.',
   },
   'ws.messagesPerFrame': { default: 1, unit: 'messages', min: 1, help: 'Queued messages in one WebSocket frame.' },
@@ -47,6 +58,7 @@ export const transportOptions = {
   },
   allowedOrigins: {
     default: [] as readonly string[],
+    form: ORIGIN,
     help: 'Origins that may use the server from pages of other hosts, such as https://app.example or https://*.example; * for all.',
   },
   preflightMaxAge: { default: 1_800, unit: 's', min: 0, help: 'How long a browser may remember the answer to a CORS preflight.' },

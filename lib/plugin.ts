@@ -71,12 +71,13 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server) : null
-  if (sockets !== null && !app.hasDecorator('websocketServer'))
-    await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
+  // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
     host.close()
     sockets?.close()
   })
+  if (sockets !== null && !app.hasDecorator('websocketServer'))
+    await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
   await app.register((child, _options, done) => {
     mount(child, server, sockets, maxMessageSize(own, 'long-polling'))
     done()
@@ -154,6 +155,9 @@ async function registerWebSocket(app: FastifyInstance, settings: TransportOption
         done()
       })
     },
+  })
+  app.websocketServer.on('wsClientError', (_error, socket) => {
+    socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
   })
 }
 
