@@ -285,7 +285,10 @@ export class Engine {
     if (!resumed) {
       const fault = this.#fault(exchange, message)
       if (fault !== null) return new Reply(message).fail(fault)
+      const written = message.channel
       if (!this.#incoming(session, message)) return new Reply(message).fail('MESSAGE_DELETED')
+      const changed = message.channel === written ? null : this.#fault(exchange, message)
+      if (changed !== null) return new Reply(message).fail(changed)
     }
     const channel = message.channel as string
     if (channel === '/meta/handshake') return this.#handshake(exchange, message, now)

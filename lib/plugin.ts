@@ -101,6 +101,7 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
     if (method !== 'CONNECT' && !child.supportedMethods.includes(method)) child.addHttpMethod(method, { hasBody: true })
   const methods = child.supportedMethods.filter(method => method !== 'GET')
   const handler = (request: FastifyRequest, reply: FastifyReply): void => poll(server, request, reply)
+  const upgrades = new WeakMap<FastifyRequest, FastifyReply>()
   for (const url of urls) {
     child.route({ method: methods, url, handler, bodyLimit, exposeHeadRoute: false })
     if (sockets === null) child.route({ method: 'GET', url, handler, exposeHeadRoute: false })
@@ -111,9 +112,11 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
         handler,
         exposeHeadRoute: false,
         onRequest: async (request, reply) => {
-          if (request.ws) return admitUpgrade(server, protocol, request, reply)
+          if (!request.ws) return
+          upgrades.set(request, reply)
+          return admitUpgrade(server, protocol, request, reply)
         },
-        wsHandler: (socket, request) => sockets.accept(socket, request),
+        wsHandler: (socket, request) => sockets.accept(socket, request, upgrades.get(request)!),
       })
     }
   }

@@ -7,7 +7,7 @@
 // Source: protocol reference 6.
 
 import type { Socket } from 'node:net'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
 import { readCookie } from './cookie.js'
@@ -45,9 +45,11 @@ export class WebSockets {
     this.idleTimeout = server.options['ws.idleTimeout']
   }
 
-  /** Takes over a socket that was upgraded. */
-  accept(ws: WebSocket, request: FastifyRequest): void {
+  /** Takes over a socket that was upgraded. Nothing of its request stays alive: neither Node's nor Fastify's half, nor a listener that holds them. */
+  accept(ws: WebSocket, request: FastifyRequest, reply: FastifyReply): void {
     const { server } = this
+    ws.removeAllListeners('error')
+    reply.raw.detachSocket(request.raw.socket)
     const peer = new SocketPeer(this, ws, request.raw.socket)
     peer.connection = this.host.open(
       {
