@@ -165,6 +165,7 @@ function wireOf(connection: Connection): Wire {
 /** Lets time run to `until`, with a look at each of the engine's deadlines as the host's timer gives it. `clock` is told the time. */
 export function runTo(engine: Engine, sink: RecordingSink, from: number, until: number, clock: (now: number) => void): void {
   let now = from
+  flushIfDue(engine, sink, now)
   for (let looks = 0; engine.deadline <= until; looks++) {
     assert(looks < 10_000, `the engine asks for a look at ${engine.deadline} again and again`)
     now = Math.max(now, engine.deadline)
