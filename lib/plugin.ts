@@ -84,15 +84,17 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   })
 }
 
+const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:\s*;.*)?$/
+
 function mount(child: FastifyInstance, server: PollingContext, sockets: WebSockets | null, bodyLimit: number): void {
   child.removeAllContentTypeParsers()
   child.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   child.setErrorHandler(emptyError)
-  child.addHook('onRequest', async request => {
+  child.addHook('onRequest', (request, _reply, done) => {
     // any content type will do (protocol reference 5.3), also one that Fastify finds malformed
     const type = request.headers['content-type']
-    if (type !== undefined && !/^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:\s*;.*)?$/.test(type))
-      request.headers['content-type'] = 'application/octet-stream'
+    if (type !== undefined && !MEDIA_TYPE.test(type)) request.headers['content-type'] = 'application/octet-stream'
+    done()
   })
   const { path, 'ws.protocol': protocol } = server.options
   const urls = path === '/' ? ['/', '/*'] : [path, `${path}/*`]
@@ -111,10 +113,10 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
         url,
         handler,
         exposeHeadRoute: false,
-        onRequest: async (request, reply) => {
-          if (!request.ws) return
+        onRequest: (request, reply, done) => {
+          if (!request.ws) return done()
           upgrades.set(request, reply)
-          return admitUpgrade(server, protocol, request, reply)
+          if (admitUpgrade(server, protocol, request, reply)) done()
         },
         wsHandler: (socket, request) => sockets.accept(socket, request, upgrades.get(request)!),
       })
@@ -123,17 +125,12 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
 }
 
 /** Refuses an upgrade from a strange page, or without the sub-protocol that is required (protocol reference 6.1). */
-async function admitUpgrade(
-  server: PollingContext,
-  protocol: string,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply | undefined> {
+function admitUpgrade(server: PollingContext, protocol: string, request: FastifyRequest, reply: FastifyReply): boolean {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
   const refused = server.origins.judge(request.headers.origin, request.host) === 'refused'
-  if (!refused && (protocol === '' || offered.includes(protocol))) return undefined
+  if (!refused && (protocol === '' || offered.includes(protocol))) return true
   refuse(reply, refused ? 403 : 400)
-  return reply
+  return false
 }
 
 async function registerWebSocket(app: FastifyInstance, settings: TransportOptions, maxPayload: number): Promise<void> {

@@ -5,7 +5,7 @@
 // Always true: a status other than 200 has an empty body; nothing is sent before the answer.
 // Source: protocol reference 5.
 
-import type { ServerResponse } from 'node:http'
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Connection, Ending, FrozenMessage, Transport } from '../bayeux/index.js'
 import { messageFields, readBody } from './body.js'
@@ -101,16 +101,15 @@ class PollingPeer implements Peer {
     for (const message of messages) json += json.length === 1 ? message.json : `,${message.json}`
     if (tail !== '') json += json.length === 1 ? tail : `,${tail}`
     const body = this.callback === null ? `${json}]` : callbackScript(this.callback, `${json}]`)
-    const headers: Record<string, unknown> = {
-      ...this.reply.getHeaders(),
-      'Content-Type': this.callback === null ? JSON_TYPE : SCRIPT_TYPE,
-      'Content-Length': Buffer.byteLength(body),
-      'Cache-Control': NO_CACHE,
-    }
-    if (this.callback !== null) headers['X-Content-Type-Options'] = 'nosniff'
-    if (connection.browserIssued) headers['Set-Cookie'] = this.server.cookie.header(connection.browser!, this.secure)
+    // names and values in turn: the form in which Node writes headers without another copy
+    const headers: OutgoingHttpHeader[] = ['Content-Length', Buffer.byteLength(body), 'Cache-Control', NO_CACHE]
+    if (this.callback === null) headers.push('Content-Type', JSON_TYPE)
+    else headers.push('Content-Type', SCRIPT_TYPE, 'X-Content-Type-Options', 'nosniff')
+    if (connection.browserIssued) headers.push('Set-Cookie', this.server.cookie.header(connection.browser!, this.secure))
+    const others = this.reply.getHeaders() // what CORS and hooks of the application have set
+    for (const name in others) headers.push(name, others[name] as OutgoingHttpHeader)
     this.answered = true
-    this.#raw.writeHead(200, headers as Record<string, string>)
+    this.#raw.writeHead(200, headers)
     this.#raw.end(body)
   }
 

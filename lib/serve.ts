@@ -45,6 +45,7 @@ export async function start(config: Config, extend?: ServeExtension['extend']): 
     ...fastifyOptions,
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }), // a line for each long poll says nothing and its URL may hold a JSONP message
+    childLoggerFactory: logger => logger, // nothing is logged for each request, so none needs a logger of its own
     trustProxy,
     forceCloseConnections: 'idle',
   })
