@@ -111,7 +111,7 @@ function dropHeld(core: Core, session: Session): void {
 export function loseConnect(core: Core, session: Session): void {
   if (session.held === null) return
   const { connection, until } = unhold(core, session)
-  if (session.gone) return
+  if (session.gone) return core.deadlines.remove(session)
   session.expiresAt = until + patience(core, session, connection.transport)
   core.deadlines.update(session)
 }
@@ -123,7 +123,6 @@ export function bind(core: Core, connection: Connection, session: Session): void
   if (before === null || before === session) return
   if (before.endpoint === connection) before.endpoint = null
   if (before.held?.connection === connection) loseConnect(core, before)
-  if (before.gone) core.deadlines.remove(before)
 }
 
 /** Ends the hold and gives what was held. */

@@ -16,7 +16,7 @@ import { Channel } from './tree.js'
 /** Publishes what a client sent and was allowed to. A service message ends at the listeners. */
 export function publish(core: Core, session: Session, message: Message, name: ChannelName, now: number): Reply {
   const text = message.channel as string
-  const channel = name instanceof Channel ? name : core.tree.create(name)
+  const channel = name instanceof Channel && name.exists ? name : core.tree.create(name) // it may have been swept while a verdict was awaited
   const reply = new Reply(message)
   if (!notify(core, channel, message, session)) return reply.fail('MESSAGE_DELETED')
   if (name.kind === 'service') return reply
