@@ -52,7 +52,7 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   }
   if (session.toldMultipleClients) advise(core, session, connection, reply)
   const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
-  if (hold > 0 && wasConnected && mayHold(exchange, session)) {
+  if (hold > 0 && wasConnected && !core.closing && mayHold(exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
     return null
   }

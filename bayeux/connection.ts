@@ -29,7 +29,7 @@ export class Connection {
   /** Whether `browser` was given by the engine, so that the response must set the cookie. */
   browserIssued = false
   open = true
-  /** The session that a WebSocket is bound to. */
+  /** The session that a WebSocket is bound to, or that holds its connect on this request. */
   session: Session | null = null
   /** The envelope that is being processed, and those that came behind it. */
   exchange: Exchange | null = null

@@ -22,7 +22,7 @@ export class Core {
   /** The options as they hold on each transport. */
   readonly transports: Readonly<Record<Transport, EngineOptions>>
   readonly tree: Tree
-  readonly extensions = new Extensions()
+  readonly extensions: Extensions
   readonly sessions = new Map<string, Session>()
   readonly local = new Set<Session>()
   readonly deadlines = new Deadlines<Session>()
@@ -39,6 +39,8 @@ export class Core {
   /** Which questions the host's policy answers; the others are allowed without asking. */
   readonly policed: Record<Question['kind'], boolean> = { handshake: false, create: false, subscribe: false, publish: false }
   sweepAt = Number.POSITIVE_INFINITY
+  /** The server is about to stop: no connect is held any more. */
+  closing = false
 
   /** @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID */
   constructor(
@@ -47,6 +49,7 @@ export class Core {
     readonly sink: Sink,
   ) {
     this.options = resolve(engineOptions, given)
+    this.extensions = new Extensions(error => sink.fault(error))
     this.transports = {
       websocket: resolveFor(engineOptions, given, 'websocket'),
       'long-polling': resolveFor(engineOptions, given, 'long-polling'),
@@ -72,13 +75,14 @@ export class Core {
     return true
   }
 
-  /** Shows the extensions what a session is about to be sent. @returns false when one dropped it */
-  passes(session: Session, message: Record<string, unknown>): boolean {
+  /** JSON of a message for one session after the extensions have seen it; null when one dropped it, `plain` when one spoiled it. */
+  sealed(session: Session, message: Record<string, unknown>, plain: string): string | null {
+    if (!this.extensions.outgoing(session, message)) return null
     try {
-      return this.extensions.outgoing(session, message)
+      return JSON.stringify(message)
     } catch (error) {
       this.sink.fault(error)
-      return true
+      return plain
     }
   }
 

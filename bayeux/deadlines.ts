@@ -25,6 +25,11 @@ export class Deadlines<T extends Timed> {
     return this.#heap.length
   }
 
+  /** All that wait, in no order; a copy. */
+  items(): T[] {
+    return this.#heap.slice()
+  }
+
   /** To be called whenever the deadline of `item` may have come nearer. */
   update(item: T): void {
     const at = item.deadline()

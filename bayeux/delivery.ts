@@ -6,6 +6,7 @@
 
 import { countsDeliveries } from './activity.js'
 import type { Core } from './core.js'
+import { flushSession } from './flush.js'
 import { FrozenMessage } from './message.js'
 import type { Session } from './session.js'
 
@@ -18,7 +19,7 @@ export function deliver(core: Core, session: Session, message: FrozenMessage, no
     if (changed === null) return
     mine = changed
   }
-  if (isFull(core, session) && !makeRoom(core, session, mine)) return
+  if (isFull(core, session) && !makeRoom(core, session, mine, now)) return
   session.enqueue(mine)
   if (session.ack !== null) session.ack.add(mine)
   if (countsDeliveries(core.options)) session.lastActiveAt = now
@@ -37,8 +38,8 @@ export function markDirty(core: Core, session: Session): void {
 }
 
 function extended(core: Core, session: Session, message: FrozenMessage): FrozenMessage | null {
-  const copy = JSON.parse(message.json) as Record<string, unknown>
-  return core.passes(session, copy) ? new FrozenMessage(message.channel, JSON.stringify(copy), message.lazy) : null
+  const json = core.sealed(session, JSON.parse(message.json) as Record<string, unknown>, message.json)
+  return json === null ? null : new FrozenMessage(message.channel, json, message.lazy)
 }
 
 function isFull(core: Core, session: Session): boolean {
@@ -48,7 +49,9 @@ function isFull(core: Core, session: Session): boolean {
 }
 
 /** @returns whether the message may be queued after all. A session that is to be removed is so after the fan-out. */
-function makeRoom(core: Core, session: Session, message: FrozenMessage): boolean {
+function makeRoom(core: Core, session: Session, message: FrozenMessage, now: number): boolean {
+  if (session.batchDepth === 0) flushSession(core, session, now) // one that can keep up is not slow because a turn is long
+  if (!isFull(core, session)) return true
   if (core.sink.overflow(session, message) === 'remove' && !session.doomed) {
     session.doomed = true
     core.doomed.push(session)

@@ -21,7 +21,7 @@ import type { Question, Verdict } from './policy.js'
 import { publish } from './publish.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { Reply } from './reply.js'
-import { respond } from './response.js'
+import { respond, startExpiry } from './response.js'
 import type { ChannelRules } from './rules.js'
 import { ServerSide } from './server.js'
 import type { Session } from './session.js'
@@ -128,9 +128,10 @@ export class Engine {
     return this.deadline
   }
 
-  /** Answers all held connects with full advice: the server is about to stop. */
+  /** Answers all held connects with full advice, and holds none from now on: the server is about to stop. */
   release(now: number): void {
-    for (const session of this.#core.sessions.values()) {
+    this.#core.closing = true
+    for (const session of this.#core.deadlines.items()) {
       if (session.held === null) continue
       session.adviceDue = true
       releaseConnect(this.#core, session, now)
@@ -170,7 +171,7 @@ export class Engine {
     this.#enter(exchange, now)
   }
 
-  #refuse(connection: Connection, ending: 'malformed' | 'too_deep' | 'too_many_messages'): void {
+  #refuse(connection: Connection, ending: 'malformed' | 'too_deep' | 'too_many_messages' | 'failed'): void {
     const { session } = connection
     if (session?.endpoint === connection) session.endpoint = null
     if (session?.held?.connection === connection) loseConnect(this.#core, session)
@@ -228,9 +229,25 @@ export class Engine {
     if (this.#running) return
     this.#running = true
     try {
-      for (let next = this.#ready.shift(); next !== undefined; next = this.#ready.shift()) this.#process(next, now)
+      for (let next = this.#ready.shift(); next !== undefined; next = this.#ready.shift()) this.#attempt(next, now)
     } finally {
       this.#running = false
+    }
+  }
+
+  /** Processes an exchange. What code of the application breaks in it ends its connection, and nothing else. */
+  #attempt(exchange: Exchange, now: number): void {
+    try {
+      this.#process(exchange, now)
+    } catch (error) {
+      const { connection, session } = exchange
+      this.#core.sink.fault(error)
+      this.#core.current = null
+      connection.exchange = null
+      if (session !== null && session.held === null && session.expiresAt === NEVER)
+        startExpiry(this.#core, session, connection.transport, now)
+      this.#refuse(connection, 'failed')
+      if (session !== null) this.#nextOfSession(session, now)
     }
   }
 
@@ -241,11 +258,7 @@ export class Engine {
     core.current = exchange
     while (exchange.at < messages.length) {
       const handled = this.#handle(exchange, messages[exchange.at]!, now)
-      if (handled === 'waiting') {
-        if (exchange.session !== null) exchange.session.exchange = exchange
-        core.current = null
-        return
-      }
+      if (handled === 'waiting') return this.#park(exchange)
       if (handled !== null) replies.push(handled)
       exchange.trial = null
       exchange.at++
@@ -255,6 +268,15 @@ export class Engine {
     connection.exchange = null
     if (exchange.session !== null) this.#nextOfSession(exchange.session, now)
     if (connection.waiting !== null) this.#nextOfConnection(connection, connection.waiting, now)
+  }
+
+  /** A verdict is awaited. Meanwhile the session's time does not run: it is not its client that is slow. */
+  #park(exchange: Exchange): void {
+    const { session } = exchange
+    this.#core.current = null
+    if (session === null) return
+    session.exchange = exchange
+    session.expiresAt = NEVER
   }
 
   #nextOfSession(session: Session, now: number): void {
@@ -325,12 +347,7 @@ export class Engine {
   }
 
   #incoming(session: Session | null, message: Message): boolean {
-    try {
-      return this.#core.extensions.incoming(session, message)
-    } catch (error) {
-      this.#core.sink.fault(error)
-      return true
-    }
+    return this.#core.extensions.incoming(session, message)
   }
 
   /** 402; with advice only for a connect, since other replies' advice would take effect too. */
@@ -357,7 +374,7 @@ export class Engine {
 
   #handshake(exchange: Exchange, message: Message, now: number): Handled {
     exchange.trial ??= handshakeTrial(exchange, message)
-    const outcome = hold(this.#core, exchange.trial, [], false)
+    const outcome = hold(this.#core, exchange.trial, false)
     if (outcome === 'waiting') return 'waiting'
     if (!this.#listened(message, null)) return new Reply(message).fail('MESSAGE_DELETED')
     return handshake(this.#core, exchange, message, 'verdict' in outcome ? outcome.verdict : false, now)
@@ -400,7 +417,7 @@ export class Engine {
   #judge(exchange: Exchange, message: Message, names: readonly ChannelName[], operation: 'subscribe' | 'publish'): Outcome {
     exchange.trial ??= channelTrial(this.#core, exchange, message, names, operation)
     if (exchange.trial === null) return { verdict: true }
-    return hold(this.#core, exchange.trial, names, operation === 'subscribe')
+    return hold(this.#core, exchange.trial, operation === 'subscribe')
   }
 
   /** Whether the listeners on a meta channel let its message pass. */

@@ -36,7 +36,7 @@ export const errors = {
   SUBSCRIBE_FAILED: {
     wire: 403,
     text: 'subscribe_failed',
-    help: 'The session went away while its subscription was being judged.',
+    help: 'The session went away while its subscription was processed.',
   },
   UNSUBSCRIBE_FAILED: { wire: 403, text: 'unsubscribe_failed', help: 'A meta channel cannot be unsubscribed from.' },
   CHANNEL_CREATE_DENIED: {

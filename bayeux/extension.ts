@@ -15,6 +15,10 @@ export interface Extension {
 
 export class Extensions {
   #all: readonly Extension[] = []
+
+  /** @param fault is told when an extension throws; those behind it go on */
+  constructor(private readonly fault: (error: unknown) => void) {}
+
   /** Whether any extension looks at outgoing messages. */
   outgoingInUse = false
 
@@ -26,15 +30,22 @@ export class Extensions {
 
   /** @returns false when an extension dropped the message */
   incoming(session: Session | null, message: Message): boolean {
-    for (const extension of this.#all)
-      if (extension.incoming?.(session, message as Record<string, unknown>) === false) return false
-    return true
+    if (this.#all.length === 0) return true
+    return this.#all.every(extension => this.#passes(() => extension.incoming?.(session, message as Record<string, unknown>)))
   }
 
   /** In the opposite order of `incoming`. @returns false when an extension dropped the message */
   outgoing(session: Session, message: Record<string, unknown>): boolean {
-    for (let i = this.#all.length - 1; i >= 0; i--) if (this.#all[i]!.outgoing?.(session, message) === false) return false
-    return true
+    return [...this.#all].reverse().every(extension => this.#passes(() => extension.outgoing?.(session, message)))
+  }
+
+  #passes(look: () => boolean | void): boolean {
+    try {
+      return look() !== false
+    } catch (error) {
+      this.fault(error)
+      return true
+    }
   }
 
   #set(all: readonly Extension[]): void {

@@ -20,7 +20,8 @@ export function flush(core: Core, now: number): void {
   }
 }
 
-function flushSession(core: Core, session: Session, now: number): void {
+/** Sends what waits for one session, if it can be carried now. */
+export function flushSession(core: Core, session: Session, now: number): void {
   const { held, endpoint } = session
   if (session.receiver !== null) {
     for (const message of session.takeQueue()) {

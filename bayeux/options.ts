@@ -63,7 +63,6 @@ export const engineOptions = {
     default: 5_000,
     unit: 'ms',
     min: 0,
-    perTransport: true,
     help: 'How long a lazy message may wait when its channel does not say; 0 sends it at once.',
   },
   metaConnectDeliverOnly: {
@@ -123,6 +122,7 @@ export const engineOptions = {
   allowedTransports: {
     default: TRANSPORTS as readonly string[],
     oneOf: TRANSPORTS,
+    min: 1,
     help: 'The transports served, in the order of supportedConnectionTypes.',
   },
   maxMessages: { default: 1_000, unit: 'messages', min: 1, help: 'Messages in one envelope.' },
@@ -209,6 +209,7 @@ function check(name: string, row: OptionRow, value: unknown): unknown {
   }
   if (Array.isArray(row.default)) {
     if (!Array.isArray(value) || !value.every(entry => typeof entry === 'string')) return fail('a list of strings')
+    if (row.min !== undefined && value.length < row.min) return fail(`a list of at least ${row.min}`)
     if (row.form !== undefined && !value.every(entry => row.form?.pattern.test(entry)))
       return fail(`a list, each ${row.form.expected}`)
     const stranger = value.find(entry => row.oneOf !== undefined && !row.oneOf.includes(entry))

@@ -4,6 +4,7 @@
 // Does not know: who answers; the host may answer at once or later (`Engine.answer`).
 // Source: protocol reference 3 (order of checks), 3.3, 3.5, 8 (authorizers).
 
+import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
 import type { ErrorCode } from './errors.js'
 import type { Message } from './message.js'
@@ -38,6 +39,8 @@ export interface Admission {
 /** The questions about one message, asked one after the other; the first refusal ends them. */
 export interface Trial {
   readonly questions: readonly Question[]
+  /** The channel of each question, parsed. */
+  readonly names: readonly ChannelName[]
   at: number
   /** Set by `answer`, taken by the engine when it goes on. */
   verdict: Verdict | null

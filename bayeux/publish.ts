@@ -30,12 +30,15 @@ export function publish(core: Core, session: Session, message: Message, name: Ch
 export function fanOut(core: Core, channel: Channel, message: FrozenMessage, publisher: Session | null, now: number): void {
   const sessions = core.tree.resolve(channel)
   core.tree.walking++
-  for (let i = 0; i < sessions.length; i++) {
-    const session = sessions[i]!
-    if (session === publisher && !wantsOwn(core, session, channel)) continue
-    deliver(core, session, message, now)
+  try {
+    for (let i = 0; i < sessions.length; i++) {
+      const session = sessions[i]!
+      if (session === publisher && !wantsOwn(core, session, channel)) continue
+      deliver(core, session, message, now)
+    }
+  } finally {
+    core.tree.walking--
   }
-  core.tree.walking--
 }
 
 /** How long a message may wait: of its channel's rule, or the default for one that is marked lazy; -1 for not at all. */

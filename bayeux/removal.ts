@@ -15,7 +15,7 @@ const LINGER = 1_000
 
 /** Ends a session by its client's wish, or because of `reason`. */
 export function remove(core: Core, session: Session, reason: RemovalReason, now: number): void {
-  if (session.gone) return
+  if (!core.sessions.has(session.id) && !core.local.has(session)) return // it is gone, or a listener of its end wants it gone
   dismantle(core, session, reason)
   if (reason === 'kicked') tellKicked(core, session, now)
   else if (session.held !== null) endHeld(core, session, reason, now)
@@ -74,7 +74,11 @@ export function endLingering(core: Core, now: number): void {
   let due = 0
   while (due < core.lingering.length && core.lingering[due]!.at <= now) due++
   for (const { connection } of core.lingering.splice(0, due)) {
-    if (!connection.open || connection.session !== null || connection.exchange !== null) continue
+    if (!connection.open || connection.session !== null) continue
+    if (connection.exchange !== null) {
+      core.lingering.push({ connection, at: now + LINGER }) // it still waits for a verdict
+      continue
+    }
     connection.open = false
     core.sink.end(connection, 'removed')
   }

@@ -1,7 +1,7 @@
 // Replies: the answer to one message, with the same id.
 //
 // Knows: which members a reply may have and in which order they are written.
-// Does not know: when a reply leaves (delivery.ts, connect.ts).
+// Does not know: when a reply leaves (response.ts, connect.ts).
 // Always true: a reply has `successful`; it has no `data`, and no `clientId` but in a successful handshake.
 // Source: protocol reference 2, 3.
 

@@ -32,7 +32,7 @@ export function respond(core: Core, exchange: Exchange, now: number): void {
   if (!connection.socket || messages.length > 0 || tail !== '') {
     core.sink.write(connection, '', messages, tail, exchange.connects && session?.ack != null)
   }
-  if (session !== null && exchange.connects) startExpiry(core, session, connection.transport, now)
+  if (session !== null && session.expiresAt === Number.POSITIVE_INFINITY) startExpiry(core, session, connection.transport, now)
 }
 
 /** A handshake reply goes first, before the messages that may come with it; on a WebSocket in a frame of its own. */
@@ -56,7 +56,7 @@ function ridingMessages(exchange: Exchange, session: Session): readonly FrozenMe
   const { connection } = exchange
   if (session.gone) return session.takeQueue()
   if (!exchange.connects) {
-    if (connection.socket && session.endpoint !== connection) return NOTHING
+    if (connection.socket && (session.endpoint !== connection || connection.congested)) return NOTHING
     return session.connectOnly || connection.transport === 'callback-polling' ? NOTHING : session.takeQueue()
   }
   let riding = NOTHING
@@ -81,8 +81,7 @@ export function takeForConnect(session: Session, reply: Reply): readonly FrozenM
 export function replyJson(core: Core, session: Session | null, reply: Reply, now: number): string {
   const timestamp = core.timestamp(now)
   if (session === null || !core.extensions.outgoingInUse) return reply.toJson(now, timestamp)
-  const message = reply.toMessage(now, timestamp)
-  return core.passes(session, message) ? JSON.stringify(message) : ''
+  return core.sealed(session, reply.toMessage(now, timestamp), reply.toJson(now, timestamp)) ?? ''
 }
 
 /** After a connect or handshake reply the session has so long until its next connect (protocol reference 4.3). */

@@ -76,7 +76,8 @@ export class ServerSide {
 
   /** Delivers to one session, subscribed or not. @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID */
   deliver(session: Session, channel: string, data: unknown, extra: Extra, now: number): void {
-    channelName(channel)
+    if (parseChannel(channel, Number.POSITIVE_INFINITY, false) === null)
+      throw new BayeuxError('CHANNEL_NAME_INVALID', `${JSON.stringify(channel)} is not a channel name`)
     const lazy = extra.lazy === true && this.core.options.maxLazyTimeout > 0 ? this.core.options.maxLazyTimeout : -1
     deliver(this.core, session, freezeOwn(channel, data, extra, lazy, this.core.timestamp(now)), now)
     settle(this.core, now)
@@ -139,11 +140,15 @@ export class ServerSide {
     if (--session.batchDepth === 0 && session.urgent > 0) markDirty(this.core, session)
   }
 
-  /** Changes a session's times, in ms; null goes back to the options. The client is told with its next connect reply. */
+  /** Changes a session's times, in ms; null goes back to the options. The client is told with its next connect reply. @throws {RangeError} */
   setTimes(
     session: Session,
     times: { readonly timeout?: number | null; readonly interval?: number | null; readonly maxInterval?: number | null },
   ): void {
+    for (const [name, ms] of Object.entries(times)) {
+      if (ms !== null && ms !== undefined && !(Number.isFinite(ms) && ms >= 0))
+        throw new RangeError(`${name} must be 0 ms or more`)
+    }
     if (times.timeout !== undefined) session.timeout = times.timeout
     if (times.interval !== undefined) session.interval = times.interval
     if (times.maxInterval !== undefined) session.maxInterval = times.maxInterval

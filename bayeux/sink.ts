@@ -13,9 +13,10 @@ import type { RemovalReason, Session } from './session.js'
  * `malformed`, `too_deep`, `too_many_messages`: the envelope was refused as a whole (HTTP 400; WebSocket 1011).
  * `superseded`: a newer connect of the session came (HTTP `duplicateMetaConnectHttpResponseCode`).
  * `destroyed`: the session was removed while its connect was held (HTTP as above; WebSocket 1000 "Destroy").
+ * `failed`: code of the application broke while the envelope was processed (HTTP 500; WebSocket 1011).
  * `removed`: the session has ended and said all it had to say (WebSocket 1000).
  */
-export type Ending = 'malformed' | 'too_deep' | 'too_many_messages' | 'superseded' | 'destroyed' | 'removed'
+export type Ending = 'malformed' | 'too_deep' | 'too_many_messages' | 'failed' | 'superseded' | 'destroyed' | 'removed'
 
 export interface Sink {
   /** A new unguessable id, `[A-Za-z0-9]`, at least 128 random bits: the one value that is fetched at once. */

@@ -12,7 +12,7 @@ import type { Authorizer } from './policy.js'
 import type { ChannelSettings, Rules } from './rules.js'
 import type { Session } from './session.js'
 
-/** Server code on a channel: sees each message that a client sends to it, before it is fanned out. Return false to veto it. */
+/** Server code on a channel: sees each message that a client or the server sends to it, before it is fanned out. Return false to veto it. */
 export type Listener = (message: Message, session: Session | null) => boolean | void
 
 /** A node of the tree. Not every node is a channel that exists: some only lead to one. */

@@ -21,6 +21,7 @@ const ALLOWED: Outcome = { verdict: true }
 export function handshakeTrial(exchange: Exchange, message: Message): Trial {
   return {
     questions: [{ kind: 'handshake', session: null, connection: exchange.connection, channel: null, message }],
+    names: [],
     at: 0,
     verdict: null,
   }
@@ -37,27 +38,29 @@ export function channelTrial(
   const { policed, tree } = core
   if (!policed.create && !policed[operation] && tree.authorizing === 0 && names.every(name => name.kind !== 'meta')) return null
   const questions: Question[] = []
-  const ask = (kind: Operation, channel: string) =>
-    questions.push({ kind, session: exchange.session, connection: exchange.connection, channel, message })
-  for (const { name } of names) {
-    if (tree.find(name) === undefined && !META_CHANNELS.has(name)) ask('create', name)
+  const asked: ChannelName[] = []
+  const ask = (kind: Operation, name: ChannelName) => {
+    questions.push({ kind, session: exchange.session, connection: exchange.connection, channel: name.name, message })
+    asked.push(name)
+  }
+  for (const name of names) {
+    if (tree.find(name.name) === undefined && !META_CHANNELS.has(name.name)) ask('create', name)
     ask(operation, name)
   }
-  return { questions, at: 0, verdict: null }
+  return { questions, names: asked, at: 0, verdict: null }
 }
 
-/** Goes on with a trial until it is decided or has to wait. `names` are those of the questions' channels. */
-export function hold(core: Core, trial: Trial, names: readonly ChannelName[], subscribing: boolean): Outcome {
+/** Goes on with a trial until it is decided or has to wait. */
+export function hold(core: Core, trial: Trial, subscribing: boolean): Outcome {
   while (trial.at < trial.questions.length) {
     const question = trial.questions[trial.at]!
     const policy = trial.verdict ?? policyVerdict(core, question)
     if (policy === null) return 'waiting'
     trial.verdict = null
-    trial.at++
-    if (question.kind === 'handshake') return { verdict: policy }
-    const { kind, channel } = question
-    const reason =
-      refusal(policy) ?? refusal(authorizersVerdict(core, kind, names.find(name => name.name === channel)!, question))
+    const name = trial.names[trial.at++]
+    const { kind } = question
+    if (kind === 'handshake') return { verdict: policy }
+    const reason = refusal(policy) ?? refusal(authorizersVerdict(core, kind, name!, question))
     if (reason !== null) return { code: refusalCode(kind, subscribing), reason }
   }
   return ALLOWED

@@ -11,19 +11,17 @@ import {
   type Authorizer as EngineAuthorizer,
   type Extension as EngineExtension,
   type Extra,
-  type FrozenMessage,
   type Message,
   type Operation,
   type Opinion,
   type Question,
-  type RemovalReason,
   type Session,
   type Stats,
   type Transport,
   type Verdict,
 } from '../bayeux/index.js'
 import { Emitter, type Events } from './events.js'
-import type { Host, Observer } from './host.js'
+import { type Host, isThenable, type Observer } from './host.js'
 import { randomId } from './id.js'
 import { BayeuxSession, LocalSession } from './session.js'
 
@@ -66,7 +64,7 @@ export class ServiceError extends Error {
 
 const QUESTIONS = { handshake: 'canHandshake', create: 'canCreate', subscribe: 'canSubscribe', publish: 'canPublish' } as const
 
-export class Bayeux implements Observer {
+export class Bayeux {
   readonly #host: Host
   readonly #log: FastifyBaseLogger
   readonly #events = new Emitter()
@@ -80,7 +78,7 @@ export class Bayeux implements Observer {
   ) {
     this.#host = host
     this.#log = log
-    host.observer = this
+    host.observer = this.#observer()
   }
 
   /** Sets who may do what, in place of the policy before. */
@@ -121,7 +119,9 @@ export class Bayeux implements Observer {
   on(what: string, listener: unknown): () => void {
     if (!what.startsWith('/')) return this.#events.on(what as keyof Events, listener as Events[keyof Events])
     const off = this.#host.engine.server.listen(what, (message, session) => {
-      return (listener as MessageListener)(message, session === null || session.local ? null : this.#remote(session))
+      const answer = (listener as MessageListener)(message, session === null || session.local ? null : this.#remote(session))
+      if (isThenable(answer)) answer.then(undefined, error => this.#fault(error))
+      return answer
     })
     return this.#armed(off)
   }
@@ -145,9 +145,12 @@ export class Bayeux implements Observer {
   authorize(pattern: `/${string}`, authorizer: Authorizer): () => void {
     const inner: EngineAuthorizer = (operation, channel, session, message) => {
       try {
-        return authorizer(operation, channel, this.#remote(session), message)
+        const opinion: unknown = authorizer(operation, channel, this.#remote(session), message)
+        if (opinion === 'grant' || opinion === 'ignore') return opinion
+        if (typeof opinion === 'object' && opinion !== null && 'deny' in opinion) return { deny: String(opinion.deny) }
+        throw new TypeError("an authorizer must answer 'grant', 'ignore' or { deny }")
       } catch (error) {
-        this.fault(error)
+        this.#fault(error)
         return { deny: 'internal' }
       }
     }
@@ -176,15 +179,46 @@ export class Bayeux implements Observer {
 
   /** Makes a session that lives in this process: it subscribes and publishes like a client, without a connection. */
   local(name = 'local'): LocalSession {
-    return new LocalSession(this.#host, `${name}_${randomId()}`, error => this.fault(error))
+    return new LocalSession(this.#host, `${name}_${randomId()}`, error => this.#fault(error))
   }
 
   stats(): Stats {
     return this.#host.engine.server.stats()
   }
 
-  /** @internal */
-  ask(question: Question): Verdict | PromiseLike<Verdict> {
+  /** What the host is to tell this application. */
+  #observer(): Observer {
+    return {
+      ask: question => this.#ask(question),
+      overflow: (session, message) => {
+        const answers = this.#events.emit('queueMaxed', error => this.#fault(error), this.#remote(session), message.message)
+        return answers.includes('drop') ? 'drop' : 'remove'
+      },
+      sessionAdded: session => {
+        this.#log.debug({ session: brief(session), transport: session.transport }, 'session added')
+        if (this.#events.has('session')) this.#emit('session', this.#remote(session))
+      },
+      sessionRemoved: (session, reason) => {
+        this.#log[reason === 'overflow' ? 'warn' : 'debug']({ session: brief(session), reason }, 'session removed')
+        if (this.#events.has('removed') && !session.local) this.#emit('removed', this.#remote(session), reason)
+      },
+      subscribed: (session, channel) => {
+        if (!session.local && this.#events.has('subscribed')) this.#emit('subscribed', this.#remote(session), channel)
+      },
+      unsubscribed: (session, channel) => {
+        if (!session.local && this.#events.has('unsubscribed')) this.#emit('unsubscribed', this.#remote(session), channel)
+      },
+      channelAdded: channel => {
+        if (this.#events.has('channel')) this.#emit('channel', channel)
+      },
+      channelRemoved: channel => {
+        if (this.#events.has('channelRemoved')) this.#emit('channelRemoved', channel)
+      },
+      fault: error => this.#fault(error),
+    }
+  }
+
+  #ask(question: Question): Verdict | PromiseLike<Verdict> {
     const { kind, session, connection, channel, message } = question
     if (kind === 'handshake') {
       const { transport, address, context } = connection
@@ -193,68 +227,29 @@ export class Bayeux implements Observer {
     return this.#policy[QUESTIONS[kind]]!(this.#remote(session!), channel!, message)
   }
 
-  /** @internal */
-  overflow(session: Session, message: FrozenMessage): 'drop' | 'remove' {
-    const answers = this.#events.emit('queueMaxed', error => this.fault(error), this.#remote(session), message.message)
-    return answers.includes('drop') ? 'drop' : 'remove'
-  }
-
-  /** @internal */
-  sessionAdded(session: Session): void {
-    this.#log.debug({ session: brief(session), transport: session.transport }, 'session added')
-    if (this.#events.has('session')) this.#emit('session', this.#remote(session))
-  }
-
-  /** @internal */
-  sessionRemoved(session: Session, reason: RemovalReason): void {
-    const level = reason === 'overflow' ? 'warn' : 'debug'
-    this.#log[level]({ session: brief(session), reason }, 'session removed')
-    if (this.#events.has('removed') && !session.local) this.#emit('removed', this.#remote(session), reason)
-  }
-
-  /** @internal */
-  subscribed(session: Session, channel: string): void {
-    if (!session.local && this.#events.has('subscribed')) this.#emit('subscribed', this.#remote(session), channel)
-  }
-
-  /** @internal */
-  unsubscribed(session: Session, channel: string): void {
-    if (!session.local && this.#events.has('unsubscribed')) this.#emit('unsubscribed', this.#remote(session), channel)
-  }
-
-  /** @internal */
-  channelAdded(channel: string): void {
-    if (this.#events.has('channel')) this.#emit('channel', channel)
-  }
-
-  /** @internal */
-  channelRemoved(channel: string): void {
-    if (this.#events.has('channelRemoved')) this.#emit('channelRemoved', channel)
-  }
-
-  /** @internal */
-  fault(error: unknown): void {
+  #fault(error: unknown): void {
     this.#log.error({ err: error }, 'code of the application threw')
   }
 
   #emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
-    this.#events.emit(event, error => this.fault(error), ...args)
+    this.#events.emit(event, error => this.#fault(error), ...args)
   }
 
   async #serve(handler: ServiceHandler, message: Message, session: BayeuxSession): Promise<void> {
     const id = typeof message.id === 'string' || typeof message.id === 'number' ? { id: message.id } : null
-    const channel = message.channel as string
-    let data: unknown
-    let successful = true
+    const answer = (data: unknown, successful: boolean) => session.deliver(message.channel as string, data, { ...id, successful })
     try {
-      const answer = handler(message.data, session, message)
-      data = answer instanceof Promise ? await answer : answer
-      if (data === undefined) return
-      session.deliver(channel, data, { ...id, successful })
+      const result = handler(message.data, session, message)
+      const data = isThenable(result) ? await result : result // what is there at once rides on the response at hand
+      if (data !== undefined) answer(data, true)
     } catch (error) {
-      successful = false
-      if (!(error instanceof ServiceError)) this.fault(error)
-      session.deliver(channel, error instanceof ServiceError ? error.data : { error: 'internal' }, { ...id, successful })
+      try {
+        if (!(error instanceof ServiceError)) throw error
+        answer(error.data, false)
+      } catch (fault) {
+        this.#fault(fault)
+        answer({ error: 'internal' }, false)
+      }
     }
   }
 

@@ -17,6 +17,8 @@ export interface Config {
 
 const PREFIXES = ['ws.', 'long-polling.json.', 'long-polling.jsonp.', 'long-polling.'] as const
 const VARIABLE = 'PERIHELION_'
+/** What Kubernetes puts into every container beside a Service that is called perihelion. */
+const KUBERNETES = /^PERIHELION_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_)/
 
 /** `maxInterval` as a flag: `max-interval`; a transport prefix stays in front. */
 export function flagOf(name: string): string {
@@ -39,7 +41,10 @@ export function readConfig(argv: readonly string[], env: Readonly<Record<string,
   const file = flags.get('config') ?? env[`${VARIABLE}CONFIG`]
   flags.delete('config')
   const fromFile = file === undefined ? {} : readFile(String(file))
-  const { channels = {}, ...fileOptions } = fromFile
+  const { channels: rules, ...fileOptions } = fromFile
+  const channels = rules ?? {}
+  if (typeof channels !== 'object' || Array.isArray(channels))
+    throw new BayeuxError('RULE_INVALID', `${file}: channels must be a map of rules`)
   for (const name of Object.keys(fileOptions))
     if (!isOption(serveOptions, name)) throw new BayeuxError('OPTION_UNKNOWN', `${file}: unknown key ${name}`)
   const options: Record<string, unknown> = { ...fileOptions, ...readEnvironment(env), ...Object.fromEntries(flags) }
@@ -87,6 +92,7 @@ function readEnvironment(env: Readonly<Record<string, string | undefined>>): Rec
   const options: Record<string, unknown> = {}
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(VARIABLE) || variable === `${VARIABLE}CONFIG` || text === undefined) continue
+    if (KUBERNETES.test(variable) || /^(?:tcp|udp|sctp):\/\//.test(text)) continue
     const option = byVariable.get(variable)
     if (option === undefined) throw new BayeuxError('OPTION_UNKNOWN', `unknown variable ${variable}`)
     options[option.name] = typed(text, option.row, variable)

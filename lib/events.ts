@@ -3,6 +3,7 @@
 // Always true: listeners are called in the order in which they came, at once; one that throws does not stop the others.
 
 import type { Message, RemovalReason } from '../bayeux/index.js'
+import { isThenable } from './host.js'
 import type { BayeuxSession } from './session.js'
 
 /** What happens, and what its listeners are given. */
@@ -44,7 +45,9 @@ export class Emitter {
     const answers: unknown[] = []
     for (const listener of this.#listeners.get(event) ?? []) {
       try {
-        answers.push((listener as (...args: Parameters<Events[E]>) => unknown)(...args))
+        const answer = (listener as (...args: Parameters<Events[E]>) => unknown)(...args)
+        if (isThenable(answer)) answer.then(undefined, fault)
+        answers.push(answer)
       } catch (error) {
         fault(error)
       }

@@ -51,9 +51,15 @@ export class Host implements Sink {
   #timer: NodeJS.Timeout | undefined
   #timerAt = NEVER
   #closed = false
+  /** Questions that the policy has not answered yet, with their timers. */
+  readonly #questions = new Map<Question, NodeJS.Timeout>()
 
   /** @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID */
-  constructor(options: Readonly<Record<string, unknown>>, rules: ChannelRules) {
+  constructor(
+    options: Readonly<Record<string, unknown>>,
+    rules: ChannelRules,
+    private readonly policyTimeout: number,
+  ) {
     this.engine = new Engine(options, rules, this)
   }
 
@@ -76,10 +82,11 @@ export class Host implements Sink {
     this.arm()
   }
 
-  /** Answers every held connect and forgets the timer: nothing comes after. */
+  /** Answers every held connect and every open question, and forgets the timer: nothing is held after. */
   close(): void {
     this.engine.flush(this.now())
     this.engine.release(this.now())
+    for (const question of [...this.#questions.keys()]) this.#answer(question, false)
     this.#closed = true
     clearTimeout(this.#timer)
   }
@@ -132,22 +139,48 @@ export class Host implements Sink {
   ask(question: Question): Verdict | null {
     try {
       const verdict = this.observer.ask(question)
-      if (typeof verdict !== 'object' || !('then' in verdict)) return verdict
+      if (!isThenable(verdict)) return this.#checked(verdict as Verdict)
+      const late = () => {
+        this.fault(
+          new Error(
+            `the policy did not answer canHandshake, canCreate, canSubscribe or canPublish within ${this.policyTimeout} ms`,
+          ),
+        )
+        this.#answer(question, false)
+      }
+      this.#questions.set(question, setTimeout(late, this.policyTimeout))
       verdict.then(
-        value => this.#answer(question, value),
+        value => this.#answer(question, this.#checked(value as Verdict)),
         error => {
-          this.observer.fault(error)
+          this.fault(error)
           this.#answer(question, false)
         },
       )
       return null
     } catch (error) {
-      this.observer.fault(error)
+      this.fault(error)
       return false
     }
   }
 
+  /** What the application answers may be anything: what is no verdict refuses. */
+  #checked(verdict: Verdict): Verdict {
+    if (
+      typeof verdict === 'boolean' ||
+      (typeof verdict === 'object' &&
+        verdict !== null &&
+        (('deny' in verdict && typeof verdict.deny === 'string') || 'allow' in verdict))
+    )
+      return verdict
+    this.fault(new TypeError('a policy must answer true, false, { deny } or, for a handshake, { allow }'))
+    return false
+  }
+
   #answer(question: Question, verdict: Verdict): void {
+    const timer = this.#questions.get(question)
+    if (timer === undefined) return // it is late
+    clearTimeout(timer)
+    this.#questions.delete(question)
     this.engine.answer(question, verdict, this.now())
     this.arm()
   }
@@ -187,4 +220,8 @@ export class Host implements Sink {
   fault(error: unknown): void {
     this.observer.fault(error)
   }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

@@ -24,6 +24,12 @@ export const transportOptions = {
     perTransport: true,
     help: 'Largest request body or WebSocket message.',
   },
+  policyTimeout: {
+    default: 10_000,
+    unit: 'ms',
+    min: 1,
+    help: 'A policy that has not answered for so long is taken to refuse; this is logged.',
+  },
   duplicateMetaConnectHttpResponseCode: {
     default: 500,
     min: 400,

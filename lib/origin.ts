@@ -40,15 +40,15 @@ export class Origins {
       : 'refused'
   }
 
-  /** Headers of a response to an allowed page of another origin. */
-  headers(origin: string): Record<string, string> {
-    return { 'Access-Control-Allow-Origin': origin, 'Access-Control-Allow-Credentials': 'true', Vary: 'Origin' }
+  /** Headers of a response to an allowed page of another origin. @param vary what the response varies by already */
+  headers(origin: string, vary?: unknown): Record<string, string> {
+    const varying = vary === undefined ? 'Origin' : `${vary}, Origin`
+    return { 'Access-Control-Allow-Origin': origin, 'Access-Control-Allow-Credentials': 'true', Vary: varying }
   }
 
-  /** Headers of the answer to a preflight. */
-  preflightHeaders(origin: string): Record<string, string> {
+  /** What the answer to a preflight has besides. */
+  preflightHeaders(): Record<string, string> {
     return {
-      ...this.headers(origin),
       'Access-Control-Allow-Methods': METHODS,
       'Access-Control-Allow-Headers': HEADERS,
       'Access-Control-Max-Age': this.#maxAge,

@@ -57,9 +57,9 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   const { channels = {}, context = () => null, ...rest } = options
   const given: Readonly<Record<string, unknown>> = withoutFastifys(rest)
   resolve(pluginOptions, given)
-  const host = new Host(pick(given, engineOptions), channels)
   const own = pick(given, transportOptions)
   const settings = resolve(transportOptions, own)
+  const host = new Host(pick(given, engineOptions), channels, settings.policyTimeout)
   const server: PollingContext = {
     host,
     options: settings,
@@ -70,7 +70,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   }
   app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
 
-  const sockets = server.allowed.includes('websocket') ? new WebSockets(server) : null
+  const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
     host.close()
@@ -97,6 +97,7 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
     done()
   })
   const { path, 'ws.protocol': protocol } = server.options
+  // logged from `warn` on: the URL of a JSONP request holds its messages and its clientId
   const urls = path === '/' ? ['/', '/*'] : [path, `${path}/*`]
   // every method that Node parses gets the answer of protocol reference 5.2, not a 404 with a body; CONNECT never reaches a route
   for (const method of METHODS)
@@ -105,14 +106,15 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
   const handler = (request: FastifyRequest, reply: FastifyReply): void => poll(server, request, reply)
   const upgrades = new WeakMap<FastifyRequest, FastifyReply>()
   for (const url of urls) {
-    child.route({ method: methods, url, handler, bodyLimit, exposeHeadRoute: false })
-    if (sockets === null) child.route({ method: 'GET', url, handler, exposeHeadRoute: false })
+    child.route({ method: methods, url, handler, bodyLimit, exposeHeadRoute: false, logLevel: 'warn' })
+    if (sockets === null) child.route({ method: 'GET', url, handler, exposeHeadRoute: false, logLevel: 'warn' })
     else {
       child.route({
         method: 'GET',
         url,
         handler,
         exposeHeadRoute: false,
+        logLevel: 'warn',
         onRequest: (request, reply, done) => {
           if (!request.ws) return done()
           upgrades.set(request, reply)

@@ -23,8 +23,12 @@ const NO_CACHE = 'no-cache, no-store'
 const REFUSALS = {
   malformed: [400, 'Malformed Envelope'],
   too_deep: [400, 'Nested Too Deep'],
+  failed: [500, 'Internal Server Error'],
   too_many_messages: [413, 'Too Many Messages'],
 } as const
+
+/** Headers of an answer that no hook of the application changes. */
+const OURS = new Set(['content-type', 'content-length', 'cache-control'])
 
 /** What polling needs to know of the server that it serves. */
 export interface PollingContext {
@@ -41,7 +45,7 @@ export function poll(server: PollingContext, request: FastifyRequest, reply: Fas
   const { origin } = request.headers
   const judged = server.origins.judge(origin, request.host)
   if (judged === 'refused') return refuse(reply, 403)
-  if (judged === 'allowed') reply.headers(server.origins.headers(origin!))
+  if (judged === 'allowed') reply.headers(server.origins.headers(origin!, reply.getHeader('vary')))
   if (request.method === 'OPTIONS') return preflight(server, request, reply, judged === 'allowed')
   if (request.method === 'POST')
     return receive(server, request, reply, 'long-polling', readBody(bodyOf(request), request.headers['content-type'] ?? ''), null)
@@ -107,7 +111,7 @@ class PollingPeer implements Peer {
     else headers.push('Content-Type', SCRIPT_TYPE, 'X-Content-Type-Options', 'nosniff')
     if (connection.browserIssued) headers.push('Set-Cookie', this.server.cookie.header(connection.browser!, this.secure))
     const others = this.reply.getHeaders() // what CORS and hooks of the application have set
-    for (const name in others) headers.push(name, others[name] as OutgoingHttpHeader)
+    for (const name in others) if (!OURS.has(name.toLowerCase())) headers.push(name, others[name] as OutgoingHttpHeader)
     this.answered = true
     this.#raw.writeHead(200, headers)
     this.#raw.end(body)
@@ -116,8 +120,8 @@ class PollingPeer implements Peer {
   end(ending: Ending): void {
     if (this.answered) return
     this.answered = true
-    if (ending === 'malformed' || ending === 'too_deep' || ending === 'too_many_messages') {
-      const [status, phrase] = REFUSALS[ending]
+    if (ending in REFUSALS) {
+      const [status, phrase] = REFUSALS[ending as keyof typeof REFUSALS]
       this.#empty(status, phrase)
     } else
       this.#empty(
@@ -139,9 +143,7 @@ class PollingPeer implements Peer {
 }
 
 function preflight(server: PollingContext, request: FastifyRequest, reply: FastifyReply, allowed: boolean): void {
-  const { origin } = request.headers
-  if (allowed && request.headers['access-control-request-method'] !== undefined)
-    reply.headers(server.origins.preflightHeaders(origin!))
+  if (allowed && request.headers['access-control-request-method'] !== undefined) reply.headers(server.origins.preflightHeaders())
   refuse(reply, 200)
 }
 

@@ -10,6 +10,9 @@ import { listenOptions, pluginOptions, serveOptions } from './options.js'
 import { emptyError, fastifyOptions, perihelion } from './plugin.js'
 import { refuse } from './polling.js'
 
+const HEALTH = '/healthz'
+const READY = '/readyz'
+
 export interface ServeExtension {
   /** Adds routes, services and listeners before the server listens. */
   readonly extend?: (app: FastifyInstance) => Promise<void> | void
@@ -40,6 +43,8 @@ export async function main(argv: readonly string[], { extend }: ServeExtension =
 /** Builds the application of a configuration and lets it listen. @throws {BayeuxError} see `readConfig`, and PORT_TAKEN */
 export async function start(config: Config, extend?: ServeExtension['extend']): Promise<FastifyInstance> {
   const { host, port, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
+  if (path === HEALTH || path === READY)
+    throw new BayeuxError('OPTION_INVALID', `option path must not be ${path}, which tells the server's health`)
   const loggerInstance: FastifyBaseLogger = pino({ level: logLevel })
   const app: FastifyInstance = Fastify({
     ...fastifyOptions,
@@ -77,8 +82,8 @@ function addHealth(app: FastifyInstance): void {
   app.addHook('preClose', async () => {
     closing = true
   })
-  app.get('/healthz', async () => ({ status: 'ok' }))
-  app.get('/readyz', async (_request, reply) => {
+  app.get(HEALTH, async () => ({ status: 'ok' }))
+  app.get(READY, async (_request, reply) => {
     reply.code(closing ? 503 : 200)
     return { status: closing ? 'closing' : 'ready', sessions: app.bayeux.stats().sessions }
   })

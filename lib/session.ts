@@ -12,9 +12,9 @@ import {
   type Session,
   type Transport,
 } from '../bayeux/index.js'
-import type { Host } from './host.js'
+import { type Host, isThenable } from './host.js'
 
-/** The session of one client. It may be kept; once the client is gone its methods do nothing. */
+/** The session of one client. It may be kept; once the client is gone its methods do nothing, but for `subscribe`, which throws. */
 export class BayeuxSession {
   readonly #host: Host
   readonly #session: Session
@@ -109,7 +109,7 @@ export class BayeuxSession {
     this.#host.arm()
   }
 
-  /** Changes its times, in ms; null goes back to the server's options. */
+  /** Changes its times, in ms; null goes back to the server's options. @throws {RangeError} one is negative or no number */
   times(times: {
     readonly timeout?: number | null
     readonly interval?: number | null
@@ -148,13 +148,14 @@ export class LocalSession {
   /** Calls `receiver` with each message on a channel or pattern. @throws {BayeuxError} CHANNEL_NAME_INVALID, SESSION_GONE */
   subscribe(channel: string, receiver: (message: Message) => void): () => void {
     this.#host.engine.server.subscribe(this.#session, channel)
-    const receivers = this.#receivers.get(channel) ?? new Set()
+    const { name } = parseChannel(channel)!
+    const receivers = this.#receivers.get(name) ?? new Set()
     receivers.add(receiver)
-    this.#receivers.set(channel, receivers)
+    this.#receivers.set(name, receivers)
     return () => {
       receivers.delete(receiver)
-      if (receivers.size > 0 || this.#receivers.get(channel) !== receivers) return
-      this.#receivers.delete(channel)
+      if (receivers.size > 0 || this.#receivers.get(name) !== receivers) return
+      this.#receivers.delete(name)
       this.#host.engine.server.unsubscribe(this.#session, channel, this.#host.now())
       this.#host.arm()
     }
@@ -174,12 +175,13 @@ export class LocalSession {
   }
 
   #receive(frozen: FrozenMessage, fault: (error: unknown) => void): void {
-    const channel = parseChannel(frozen.channel)!
+    const channel = parseChannel(frozen.channel, Number.POSITIVE_INFINITY, false)!
     for (const [pattern, receivers] of this.#receivers) {
       if (!covers(parseChannel(pattern)!, channel)) continue
       for (const receiver of receivers) {
         try {
-          receiver(frozen.message)
+          const answer: unknown = receiver(frozen.message)
+          if (isThenable(answer)) answer.then(undefined, fault)
         } catch (error) {
           fault(error)
         }

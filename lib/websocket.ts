@@ -15,7 +15,7 @@ import { textFrame } from './frame.js'
 import type { Host, Peer } from './host.js'
 import type { PollingContext } from './polling.js'
 
-/** A socket with more unsent bytes than this gets no more until it drains; messages wait in the session's bounded queue. */
+/** A socket with more unsent bytes than this gets no deliveries and is not read until it drains; messages wait in the session's bounded queue. */
 const HIGH_WATER = 1_048_576
 /** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
 const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
@@ -23,6 +23,7 @@ const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
 const CLOSINGS: Readonly<Record<Ending, readonly [code: number, reason: string]>> = {
   malformed: [1011, 'malformed envelope'],
   too_deep: [1011, 'nested too deep'],
+  failed: [1011, 'server error'],
   too_many_messages: [1009, 'too many messages'],
   superseded: [1000, 'superseded'],
   destroyed: [1000, 'Destroy'],
@@ -37,10 +38,16 @@ export class WebSockets {
   readonly #peers = new Set<SocketPeer>()
   readonly host: Host
   readonly messagesPerFrame: number
+  readonly maxMessageSize: number
   readonly idleTimeout: number
 
-  constructor(readonly server: PollingContext) {
+  /** @param maxMessageSize in bytes */
+  constructor(
+    readonly server: PollingContext,
+    maxMessageSize: number,
+  ) {
     this.host = server.host
+    this.maxMessageSize = maxMessageSize
     this.messagesPerFrame = server.options['ws.messagesPerFrame']
     this.idleTimeout = server.options['ws.idleTimeout']
   }
@@ -49,8 +56,9 @@ export class WebSockets {
   accept(ws: WebSocket, request: FastifyRequest, reply: FastifyReply): void {
     const { server } = this
     ws.removeAllListeners('error')
-    reply.raw.detachSocket(request.raw.socket)
-    const peer = new SocketPeer(this, ws, request.raw.socket)
+    const socket: Socket | undefined = request.raw.socket // `injectWS` has none
+    if (socket !== undefined) reply.raw.detachSocket(socket)
+    const peer = new SocketPeer(this, ws, socket ?? null)
     peer.connection = this.host.open(
       {
         transport: 'websocket',
@@ -66,7 +74,7 @@ export class WebSockets {
     ws.on('message', onMessage)
     ws.on('close', onClose)
     ws.on('error', onError)
-    if (this.idleTimeout > 0) request.raw.socket.setTimeout(this.idleTimeout, () => ws.close(1000, 'idle'))
+    if (this.idleTimeout > 0) socket?.setTimeout(this.idleTimeout, () => ws.close(1000, 'idle'))
   }
 
   forget(peer: SocketPeer): void {
@@ -81,22 +89,26 @@ export class WebSockets {
 
 class SocketPeer implements Peer {
   connection!: Connection
-  /** Frames are compressed for each socket, by `ws`. */
-  readonly #deflates: boolean
+  /** Where ready frames are written; null where `ws` must make them, for compression or for want of a socket. */
+  readonly #ready: Socket | null
+  #paused = false
 
   constructor(
     private readonly sockets: WebSockets,
     private readonly ws: WebSocket,
-    private readonly socket: Socket,
+    private readonly socket: Socket | null,
   ) {
-    this.#deflates = ws.extensions !== ''
+    this.#ready = ws.extensions === '' ? socket : null
   }
 
   get writable(): boolean {
-    return this.ws.readyState === this.ws.OPEN && this.socket.writable
+    return this.ws.readyState === this.ws.OPEN && this.socket?.writable !== false
   }
 
-  receive(text: string): void {
+  receive(data: RawData): void {
+    // `ws` has the same limit, unless the application registered it with limits of its own
+    if ((data as Buffer).length > this.sockets.maxMessageSize) return this.close(1009, 'message too big')
+    const text = String(data)
     if (text.length < 16 && NOTHING.test(text)) return
     if (this.connection.open) this.sockets.host.receive(this.connection, [text])
   }
@@ -107,11 +119,11 @@ class SocketPeer implements Peer {
     if (together) this.#text(`[${[...messages.map(message => message.json), tail].filter(json => json !== '').join(',')}]`)
     else if (texts + messages.length === 1) this.#frames(head, messages, tail)
     else {
-      this.socket.cork()
+      this.socket?.cork()
       this.#frames(head, messages, tail)
-      this.socket.uncork()
+      this.socket?.uncork()
     }
-    if (this.socket.writableLength > HIGH_WATER && !this.connection.congested) this.#waitForDrain()
+    if (this.socket !== null && !this.connection.congested && this.ws.bufferedAmount > HIGH_WATER) this.#waitForDrain()
   }
 
   end(ending: Ending): void {
@@ -124,7 +136,13 @@ class SocketPeer implements Peer {
   }
 
   pause(paused: boolean): void {
-    if (paused) this.ws.pause()
+    this.#paused = paused
+    this.#read()
+  }
+
+  /** Reads on unless the engine has too much waiting, or the peer takes nothing: its replies would pile up. */
+  #read(): void {
+    if (this.#paused || this.connection.congested) this.ws.pause()
     else this.ws.resume()
   }
 
@@ -141,11 +159,11 @@ class SocketPeer implements Peer {
 
   #messages(messages: readonly FrozenMessage[]): void {
     const perFrame = this.sockets.messagesPerFrame
-    if (perFrame === 1 && !this.#deflates) {
+    if (perFrame === 1 && this.#ready !== null) {
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i]!
         message.frame ??= textFrame(`[${message.json}]`)
-        this.socket.write(message.frame)
+        this.#ready.write(message.frame)
       }
       return
     }
@@ -156,19 +174,23 @@ class SocketPeer implements Peer {
   }
 
   #text(text: string): void {
-    if (this.#deflates) this.ws.send(text)
-    else this.socket.write(textFrame(text))
+    if (this.#ready === null) this.ws.send(text)
+    else this.#ready.write(textFrame(text))
   }
 
   #waitForDrain(): void {
     const { host } = this.sockets
     host.engine.congested(this.connection, true)
-    this.socket.once('drain', () => host.engine.congested(this.connection, false))
+    this.#read()
+    this.socket?.once('drain', () => {
+      host.engine.congested(this.connection, false)
+      this.#read()
+    })
   }
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  if (!isBinary) (this as PeerSocket)[PEER].receive(String(data))
+  if (!isBinary) (this as PeerSocket)[PEER].receive(data)
 }
 
 function onClose(this: WebSocket): void {

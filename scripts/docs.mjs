@@ -27,7 +27,7 @@ const options = `# Options
 
 Generated from the option tables by \`npm run docs\`; do not edit.
 
-Every option is a key of the plugin's options and of the YAML file given with \`--config\`, a flag of \`perihelion serve\` and an environment
+Every option is a key of the plugin's options (but for those of the command) and of the YAML file given with \`--config\`, a flag of \`perihelion serve\` and an environment
 variable: \`maxInterval\` is \`--${flagOf('maxInterval')}\` and \`${variableOf('maxInterval')}\`. Flags win over variables, variables over the file, the file over the
 defaults. A switch may stand alone (\`--${flagOf('trustClientSession')}\`) or be negated (\`--no-${flagOf('ack')}\`); a list is comma-separated.
 
