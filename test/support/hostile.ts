@@ -54,15 +54,10 @@ const KEYS = [
   ...['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'toJSON', 'hasOwnProperty', 'length', 'then', '', 'é', '0'],
 ]
 const CHANNELS = [
-  ...[
-    '/meta/connect',
-    '/meta/connect',
-    '/meta/subscribe',
-    '/meta/subscribe',
-    '/meta/unsubscribe',
-    '/meta/disconnect',
-    '/meta/handshake',
-  ],
+  ...Array<string>(5).fill('/meta/connect'),
+  ...Array<string>(5).fill('/meta/subscribe'),
+  ...Array<string>(8).fill('/a/b'),
+  ...['/meta/unsubscribe', '/meta/disconnect', '/meta/handshake'],
   ...[
     '/a/b',
     '/a/c',
@@ -122,6 +117,8 @@ export class Hostile {
   readonly random: () => number
   /** Sessions that exist, or did: what messages are made to speak for. */
   readonly clients: string[] = []
+  /** The session that most messages of the next envelope speak for; null for any. */
+  speaker: string | null = null
 
   constructor(readonly seed: number) {
     this.random = generator(seed)
@@ -174,6 +171,7 @@ export class Hostile {
   }
 
   #client(): string {
+    if (this.speaker !== null && this.chance(0.85)) return this.speaker
     return this.clients.length > 0 && this.chance(0.9)
       ? this.pick(this.clients)
       : this.pick(['', '__proto__', 'nobody', 'constructor'])

@@ -23,6 +23,7 @@ const CLOSINGS: Readonly<Record<Ending, number>> = {
   malformed: 1011,
   too_deep: 1011,
   too_many_messages: 1009,
+  failed: 500,
   superseded: 1000,
   destroyed: 1000,
   removed: 1000,

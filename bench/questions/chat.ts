@@ -1,0 +1,98 @@
+// chat: the benchmark of "20,000 reasons why Comet scales" and of CometD's manual: users in rooms, bursts of messages to random rooms, and the
+// latency of every delivery against throughput.
+
+import type { Transport } from '../client.js'
+import { compare, conditions, describe, type Figures, figuresOf, METRICS, warmupOf } from '../measure.js'
+import { bareOf } from '../peers/index.js'
+import { type Chart, conclude, type Row, type Table } from '../result.js'
+import type { Settings } from '../settings.js'
+
+interface Scene {
+  readonly transport: Transport
+  readonly users: number
+  readonly rooms: number
+  readonly roomsPerUser: number
+  readonly ack: boolean
+}
+
+const SCENES: readonly Omit<Scene, 'transport'>[] = [
+  { users: 1_000, rooms: 100, roomsPerUser: 1, ack: false },
+  { users: 1_000, rooms: 100, roomsPerUser: 1, ack: true },
+  { users: 1_000, rooms: 100, roomsPerUser: 10, ack: false },
+  { users: 1_000, rooms: 1_000, roomsPerUser: 1, ack: false },
+  { users: 5_000, rooms: 100, roomsPerUser: 1, ack: false },
+  { users: 10_000, rooms: 1_000, roomsPerUser: 10, ack: false },
+  { users: 19_000, rooms: 1_000, roomsPerUser: 1, ack: false },
+]
+const RATES = [5_000, 20_000, 40_000, 80_000, 120_000]
+const QUICK_RATES = [5_000, 20_000]
+/** A server that falls behind like this is not asked for more. */
+const HOPELESS_P99 = 2_000
+
+export async function chat(settings: Settings): Promise<void> {
+  const given = settings.users !== null || settings.rooms !== null || settings.roomsPerUser !== null || settings.ack
+  const scenes = settings.quick || given ? SCENES.slice(0, 1) : SCENES
+  const tables: Table[] = []
+  const charts: Chart[] = []
+  for (const scene of scenes) {
+    for (const transport of settings.transports ?? (['websocket', 'long-polling'] as const)) {
+      const { tables: more, chart } = await play(settings, { ...scene, transport })
+      tables.push(...more)
+      charts.push(chart)
+    }
+  }
+  const about =
+    'Bursts of 10 messages of 50 bytes to random rooms at a fixed interval, from 64 sessions that are in no room. Every delivery is timed ' +
+    'from the moment its message was due, and accounted for.'
+  conclude('chat', about, tables, charts)
+}
+
+/** One scene on all peers, at growing rates. */
+async function play(
+  settings: Settings,
+  { transport, users, rooms, roomsPerUser, ack }: Scene,
+): Promise<{ tables: Table[]; chart: Chart }> {
+  const under = conditions({ ...settings, ack: settings.ack || ack }, transport, users, rooms, roomsPerUser)
+  const rates = settings.rate !== null ? [settings.rate] : settings.quick ? QUICK_RATES : RATES
+  const window = 1000 * (settings.seconds ?? (settings.quick ? 3 : 6))
+  console.error(describe(under))
+  const once: Settings = { ...settings, repetitions: settings.repetitions ?? 1 }
+  const rows = await compare(once, under, async (arena, peer) => {
+    await arena.open()
+    await arena.load({ rate: rates[0]!, warmup: 0, window: warmupOf(peer, settings.quick), burst: 10 })
+    const figures: Record<string, number> = {}
+    for (const rate of rates) {
+      const level = figuresOf(await arena.load({ rate, warmup: settings.quick ? 500 : 2_000, window, burst: 10 }))
+      for (const [key, value] of Object.entries(level)) figures[`${key}@${rate}`] = value
+      if (level['p99']! > HOPELESS_P99 || level['lost']! > 0) break
+    }
+    return figures
+  })
+  const { delivered, mean, p50, p90, p99, p999, max, lost, doubled, reordered } = METRICS
+  const metrics = [delivered, mean, p50, p90, p99, p999, max, METRICS.cpu, lost, doubled, reordered]
+  const tables = rates.map(rate => ({
+    title: `${describe(under)}, ${rate.toLocaleString('en')} deliveries/s offered`,
+    metrics,
+    ratioOf: 'p99',
+    bare: bareOf(transport),
+    rows: rows.map(row => ({ peer: row.peer, values: atRate(row, rate) })).filter(row => row.values['delivered'] !== undefined),
+  }))
+  return { tables, chart: chartOf(describe(under), rows, rates) }
+}
+
+function atRate(row: Row, rate: number): Figures {
+  const suffix = `@${rate}`
+  const own = Object.entries(row.values).filter(([key]) => key.endsWith(suffix))
+  return Object.fromEntries(own.map(([key, value]) => [key.slice(0, -suffix.length), value]))
+}
+
+function chartOf(title: string, rows: readonly Row[], rates: readonly number[]): Chart {
+  const series = rows.map(row => ({
+    name: row.peer,
+    points: rates
+      .map(rate => atRate(row, rate))
+      .filter(level => level['delivered'] !== undefined)
+      .map(level => [level['delivered']!, Math.max(0.1, level['p99']!)] as const),
+  }))
+  return { title, x: 'deliveries/s', y: 'p99 latency, ms', logarithmic: true, series }
+}

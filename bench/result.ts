@@ -1,0 +1,103 @@
+// What a question answers with: tables and charts that print, JSON and RESULTS.md alike are made of.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describeMachine, type Machine } from './machine.js'
+import { type PeerName, peerOf } from './peers/index.js'
+
+export interface Metric {
+  readonly key: string
+  readonly label: string
+  readonly digits: number
+}
+
+export interface Row {
+  readonly peer: PeerName
+  readonly values: Readonly<Record<string, number>>
+}
+
+/** Figures of several peers under the same conditions. Those of `ratioOf` are also given as ratios. */
+export interface Table {
+  readonly title: string
+  readonly metrics: readonly Metric[]
+  readonly ratioOf: string
+  /** Whose figure is the physical limit; null where there is none. */
+  readonly bare: PeerName | null
+  readonly rows: readonly Row[]
+}
+
+export interface Series {
+  readonly name: string
+  readonly points: readonly (readonly [x: number, y: number])[]
+}
+
+export interface Chart {
+  readonly title: string
+  readonly x: string
+  readonly y: string
+  readonly logarithmic: boolean
+  readonly series: readonly Series[]
+}
+
+export interface Result {
+  readonly question: string
+  /** What was asked, in one paragraph. */
+  readonly about: string
+  readonly command: string
+  readonly machine: Machine
+  readonly versions: Readonly<Record<string, string>>
+  readonly tables: readonly Table[]
+  readonly charts: readonly Chart[]
+}
+
+export const RESULTS = join('bench', 'results')
+
+/** Puts the pieces together, prints the tables and keeps it all as JSON. */
+export function conclude(question: string, about: string, tables: readonly Table[], charts: readonly Chart[] = []): Result {
+  const names = new Set(tables.flatMap(table => table.rows.map(row => row.peer)))
+  const versions = Object.fromEntries([...names].map(name => [name, peerOf(name).version()]))
+  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`
+  const result: Result = { question, about, command, machine: describeMachine(), versions, tables, charts }
+  for (const table of tables) console.log(`\n${text(table)}`)
+  mkdirSync(RESULTS, { recursive: true })
+  writeFileSync(join(RESULTS, `${question}.json`), `${JSON.stringify(result, null, 1)}\n`)
+  return result
+}
+
+export function readResults(): Result[] {
+  if (!existsSync(RESULTS)) throw new Error(`nothing in ${RESULTS}: ask a question first`)
+  const files = readdirSync(RESULTS).filter(name => name.endsWith('.json'))
+  return files.sort().map(name => JSON.parse(readFileSync(join(RESULTS, name), 'utf8')) as Result)
+}
+
+/** Head and lines of a table, its ratios last. */
+export function cells(table: Table): string[][] {
+  const { metrics, rows, ratioOf, bare } = table
+  const figureOf = (name: PeerName): number => rows.find(row => row.peer === name)?.values[ratioOf] ?? Number.NaN
+  const label = metrics.find(metric => metric.key === ratioOf)!.label
+  const head = ['', ...metrics.map(metric => metric.label)]
+  const alone = rows.length === 1
+  if (bare !== null && !alone) head.push(`${label}: × bare`)
+  if (!alone) head.push(`${label}: × Perihelion`)
+  const lines = rows.map(({ peer, values }) => {
+    const line = [peerOf(peer).title, ...metrics.map(({ key, digits }) => figure(values[key], digits))]
+    if (bare !== null && !alone) line.push(figure(values[ratioOf]! / figureOf(bare), 2))
+    if (!alone) line.push(figure(values[ratioOf]! / figureOf('perihelion'), 2))
+    return line
+  })
+  return [head, ...lines]
+}
+
+export function text(table: Table): string {
+  const lines = cells(table)
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map(line => line[column]!.length)))
+  const padded = lines.map(line =>
+    line.map((cell, i) => (i === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[i]!))).join('  '),
+  )
+  return [table.title, ...padded].join('\n')
+}
+
+function figure(value: number | undefined, digits: number): string {
+  if (value === undefined || !Number.isFinite(value)) return '–'
+  return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+}

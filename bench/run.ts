@@ -1,0 +1,52 @@
+// `npm run bench -- <question> [flags]`: see USAGE in settings.ts, and docs/benchmarks.md.
+
+import { describeMachine, machineLine } from './machine.js'
+import { install } from './peers/install.js'
+import { chat } from './questions/chat.js'
+import { churn } from './questions/churn.js'
+import { cpu } from './questions/cpu.js'
+import { engine } from './questions/engine.js'
+import { fanout } from './questions/fanout.js'
+import { idle } from './questions/idle.js'
+import { profile } from './questions/profile.js'
+import { saturate } from './questions/saturate.js'
+import { soak } from './questions/soak.js'
+import { report } from './report.js'
+import { readSettings, type Settings, USAGE } from './settings.js'
+
+const questions: Readonly<Record<string, (settings: Settings) => Promise<void>>> = {
+  engine,
+  idle,
+  churn,
+  fanout,
+  cpu,
+  saturate,
+  chat,
+  soak,
+  profile,
+}
+/** These take their time, or answer with no table: they are asked by name. */
+const APART = new Set(['soak', 'profile'])
+
+async function ask(asked: Settings): Promise<void> {
+  const settings = { ...asked, peers: asked.question === 'engine' ? asked.peers : install(asked.peers) }
+  const names = asked.question === 'all' ? Object.keys(questions).filter(name => !APART.has(name)) : [asked.question]
+  for (const name of names) {
+    console.log(`\n${name}: ${machineLine(describeMachine())}`)
+    await questions[name]!(settings)
+  }
+  if (asked.question === 'all') report()
+}
+
+try {
+  const settings = readSettings(process.argv.slice(2))
+  if (settings.question === 'report') report()
+  else if (settings.question === 'all' || Object.hasOwn(questions, settings.question)) await ask(settings)
+  else {
+    process.stdout.write(USAGE)
+    process.exitCode = settings.question === '' ? 0 : 2
+  }
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 2
+}

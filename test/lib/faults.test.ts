@@ -1,0 +1,258 @@
+// Faults of the application and of slow peers: what code behind the server gets wrong costs one request, never the server.
+
+import { connect } from 'node:net'
+import Fastify from 'fastify'
+import t from 'tap'
+import WebSocket from 'ws'
+import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion, ServiceError } from '../../lib/index.js'
+
+interface Reply {
+  readonly channel?: string
+  readonly successful?: boolean
+  readonly error?: string
+  readonly clientId?: string
+  readonly data?: unknown
+  readonly advice?: Readonly<Record<string, unknown>>
+}
+
+/** A server behind `inject`, and one long-polling client of it. */
+async function serve(options: PerihelionOptions = {}) {
+  const faults: string[] = []
+  const stream = {
+    write: (line: string) => void faults.push((JSON.parse(line) as { err?: { message: string } }).err?.message ?? ''),
+  }
+  const app = Fastify({ ...fastifyOptions, logger: { level: 'error', stream } })
+  await app.register(perihelion, { trustClientSession: true, ...options })
+  await app.ready()
+  t.teardown(() => app.close())
+  const post = async (messages: readonly object[]): Promise<{ status: number; replies: Reply[] }> => {
+    const { statusCode, body } = await app.inject({ method: 'POST', url: '/cometd', payload: JSON.stringify(messages) })
+    return { status: statusCode, replies: body === '' ? [] : (JSON.parse(body) as Reply[]) }
+  }
+  const join = async (): Promise<(message: object) => Promise<{ status: number; replies: Reply[] }>> => {
+    const { replies } = await post([{ channel: '/meta/handshake', id: '1' }])
+    const { clientId } = replies[0]!
+    return message => post([{ clientId, id: '2', ...message }])
+  }
+  return { app, bayeux: app.bayeux as Bayeux, faults, post, join }
+}
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise(resolve => setImmediate(resolve))
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turns(1)
+}
+
+const cyclic: Record<string, unknown> = {}
+cyclic['self'] = cyclic
+
+t.test('a policy that answers nonsense refuses, at once or later, and is logged', async t => {
+  const { bayeux, faults, join } = await serve()
+  const say = await join()
+  for (const nonsense of [undefined, null, 'yes', 1, {}, { deny: 5 }] as never[]) {
+    for (const canPublish of [() => nonsense, async () => nonsense]) {
+      bayeux.policy({ canPublish })
+      const { replies } = await say({ channel: '/a', data: 1 })
+      t.equal(replies[0]?.error, '403:denied_by_security_policy:publish_denied', String(nonsense))
+    }
+  }
+  t.equal(faults.length, 12)
+  bayeux.policy({})
+  bayeux.authorize('/b', () => undefined as never)
+  t.equal((await say({ channel: '/b', data: 1 })).replies[0]?.error, '403:internal:publish_denied', 'an authorizer too')
+})
+
+t.test('a policy that does not answer refuses after policyTimeout, and the session outlives the wait', async t => {
+  const { bayeux, faults, join } = await serve({ policyTimeout: 300, maxInterval: 50 })
+  const say = await join()
+  bayeux.policy({ canPublish: () => new Promise(() => {}) })
+  const [published, behind] = await Promise.all([
+    say({ channel: '/a', data: 1 }),
+    say({ channel: '/meta/subscribe', subscription: '/b' }),
+  ])
+  t.equal(published.replies[0]?.error, '403:denied_by_security_policy:publish_denied')
+  t.equal(behind.replies[0]?.successful, true, 'what waited behind it goes on in the same session')
+  t.match(faults[0], /did not answer/)
+})
+
+t.test('closing answers what waits for a policy, and holds nothing that comes after', async t => {
+  const { app, bayeux, join } = await serve({ policyTimeout: 60_000 })
+  const say = await join()
+  await say({ channel: '/meta/connect' })
+  let asked = 0
+  let seen = 0
+  bayeux.use({ incoming: () => void seen++ })
+  bayeux.policy({
+    canPublish: () => {
+      asked++
+      return new Promise(() => {})
+    },
+  })
+  const published = say({ channel: '/a', data: 1 })
+  await until(() => asked === 1)
+  const behind = say({ channel: '/meta/connect' })
+  await turns(50)
+  t.equal(seen, 1, 'the connect waits behind the publish')
+  await app.close()
+  t.equal((await published).replies[0]?.successful, false)
+  t.equal((await behind).replies[0]?.successful, true, 'the connect behind it is not held')
+})
+
+t.test('closing answers the held connect of a session that was removed', async t => {
+  const { app, bayeux, join } = await serve()
+  const say = await join()
+  await say({ channel: '/meta/connect' })
+  const held = say({ channel: '/meta/connect' })
+  await until(() => bayeux.stats().held === 1)
+  for (const session of bayeux.sessions()) session.remove()
+  await app.close()
+  t.equal((await held).replies[0]?.advice?.['reconnect'], 'none')
+})
+
+t.test('a listener that spoils a message costs its publisher a 500, and nobody else anything', async t => {
+  const { bayeux, faults, join } = await serve()
+  const say = await join()
+  bayeux.on('/spoiled', message => {
+    ;(message as Record<string, unknown>)['data'] = cyclic
+  })
+  t.same(await say({ channel: '/spoiled', data: 1 }), { status: 500, replies: [] })
+  t.equal((await say({ channel: '/sound', data: 1 })).replies[0]?.successful, true, 'the session goes on')
+  t.match(faults[0], /circular/)
+})
+
+t.test('an extension that throws or spoils a message changes nothing, and those behind it still see all', async t => {
+  const { bayeux, join } = await serve()
+  const say = await join()
+  bayeux.use({
+    incoming: () => {
+      throw new Error('incoming')
+    },
+    outgoing: (_session, message) => {
+      message['data'] = cyclic
+      if (message['channel'] !== '/a') throw new Error('outgoing')
+    },
+  })
+  bayeux.use({ incoming: (_session, message) => message['channel'] !== '/secret' })
+  t.equal((await say({ channel: '/secret', data: 1 })).replies[0]?.error, '404::message_deleted')
+  await say({ channel: '/meta/subscribe', subscription: '/a' })
+  const { replies } = await say({ channel: '/a', data: 1 })
+  t.same(
+    replies.map(reply => reply.data ?? reply.successful),
+    [1, true],
+    'delivered and answered as it was',
+  )
+})
+
+t.test('a service that fails in any way is answered, and a rejected listener is only logged', async t => {
+  const { bayeux, faults, join } = await serve()
+  const say = await join()
+  bayeux.service('/service/spoiled', () => {
+    throw new ServiceError(cyclic)
+  })
+  // biome-ignore lint/suspicious/noThenProperty: a thenable that is no promise is what is tested
+  bayeux.service('/service/query', () => ({ then: (done: (rows: unknown) => void) => done(['row']) }))
+  bayeux.on('/late', (async () => {
+    throw new Error('late')
+  }) as never)
+  t.match((await say({ channel: '/service/spoiled' })).replies[0], { successful: false, data: { error: 'internal' } })
+  t.equal((await say({ channel: '/late', data: 1 })).replies[0]?.successful, true)
+  await say({ channel: '/service/query' })
+  await new Promise(resolve => setImmediate(resolve))
+  t.match((await say({ channel: '/x', data: 1 })).replies[0]?.data, ['row'], 'any thenable is awaited')
+  t.match(faults, [/circular/, 'late'])
+})
+
+t.test('a service answers on a channel that is longer than the default allows', async t => {
+  const { bayeux, join } = await serve({ maxChannelLength: 4_096 })
+  bayeux.service('/service/**', data => data)
+  const say = await join()
+  t.equal((await say({ channel: `/service/${'a'.repeat(2_000)}`, data: 7 })).replies[0]?.data, 7)
+})
+
+t.test('a listener of the end of a session may end it again', async t => {
+  const { bayeux, join } = await serve()
+  const say = await join()
+  let ends = 0
+  bayeux.on('removed', session => {
+    ends++
+    session.disconnect()
+  })
+  t.equal((await say({ channel: '/meta/disconnect' })).replies[0]?.successful, true)
+  t.equal(ends, 1)
+})
+
+t.test('a subscriber on a sound socket is not slow because a turn is long', async t => {
+  const app = Fastify({ ...fastifyOptions })
+  await app.register(perihelion, { maxQueue: 100 })
+  t.teardown(() => app.close())
+  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = new WebSocket(`${origin.replace('http', 'ws')}/cometd`)
+  t.teardown(() => socket.terminate())
+  await new Promise(resolve => socket.once('open', resolve))
+  const next = (): Promise<Reply[]> => new Promise(resolve => socket.once('message', data => resolve(JSON.parse(String(data)))))
+  const ask = (message: object): Promise<Reply[]> => {
+    socket.send(JSON.stringify([message]))
+    return next()
+  }
+  const [{ clientId }] = (await ask({ channel: '/meta/handshake', id: '1' })) as [Reply]
+  await ask({ channel: '/meta/subscribe', clientId, id: '2', subscription: '/a' })
+  const got: unknown[] = []
+  const all = new Promise<void>(resolve => {
+    socket.on('message', data => {
+      got.push((JSON.parse(String(data)) as Reply[])[0]?.data)
+      if (got.length === 1_000) resolve()
+    })
+  })
+  for (let i = 0; i < 1_000; i++) app.bayeux.publish('/a', i)
+  await all
+  t.same(
+    got,
+    Array.from({ length: 1_000 }, (_, i) => i),
+  )
+})
+
+t.test('a peer that sends and does not read is not read either', async t => {
+  const app = Fastify({ ...fastifyOptions })
+  await app.register(perihelion)
+  t.teardown(() => app.close())
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => void socket.destroy())
+  socket.on('error', () => {})
+  socket.write(
+    'GET /cometd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await new Promise(resolve => socket.once('data', resolve))
+  socket.pause()
+  const text = `[${'{},'.repeat(999)}{}]`
+  const frame = Buffer.alloc(8 + text.length)
+  frame.set([0x81, 0xfe, text.length >> 8, text.length & 255, 0, 0, 0, 0])
+  frame.write(text, 8)
+  let sent = 0
+  await new Promise<void>(resolve => {
+    const more = (): void => {
+      while (sent < 50_000_000) {
+        sent += frame.length
+        if (!socket.write(frame)) return
+      }
+      resolve()
+    }
+    socket.on('drain', more)
+    more()
+    setTimeout(resolve, 2_000)
+  })
+  t.ok(sent < 50_000_000, 'its socket stalls')
+  t.ok(process.memoryUsage().external < 100_000_000, 'what waits for it is bounded')
+})
+
+t.test('injectWS reaches the server without a port', async t => {
+  const { app } = await serve()
+  const socket = await app.injectWS('/cometd')
+  t.teardown(() => socket.terminate())
+  const answer = new Promise(resolve => socket.once('message', data => resolve(JSON.parse(String(data)))))
+  socket.send('[{"channel":"/meta/handshake","id":"1"}]')
+  t.match(await answer, [{ id: '1', successful: true }])
+})
