@@ -28,18 +28,20 @@ export interface Peer {
   pause(paused: boolean): void
 }
 
-/** What the host tells the application. */
-export interface Observer {
+type Told =
+  | 'overflow'
+  | 'sessionAdded'
+  | 'sessionRemoved'
+  | 'subscribed'
+  | 'unsubscribed'
+  | 'channelAdded'
+  | 'channelRemoved'
+  | 'fault'
+
+/** What the host tells the application: of the engine's effects those that concern it, and questions, which it may answer later. */
+export interface Observer extends Pick<Sink, Told> {
   /** @returns a verdict, or a promise of one; a rejection denies */
   ask(question: Question): Verdict | PromiseLike<Verdict>
-  overflow(session: Session, message: FrozenMessage): 'drop' | 'remove'
-  sessionAdded(session: Session): void
-  sessionRemoved(session: Session, reason: RemovalReason): void
-  subscribed(session: Session, channel: string): void
-  unsubscribed(session: Session, channel: string): void
-  channelAdded(channel: string): void
-  channelRemoved(channel: string): void
-  fault(error: unknown): void
 }
 
 const NEVER = Number.POSITIVE_INFINITY
