@@ -6,6 +6,7 @@
 
 import { releaseConnect } from './connect.js'
 import type { Core } from './core.js'
+import { letGo } from './removal.js'
 import type { Session } from './session.js'
 
 /** Sends what the dirty sessions may send now, all that is queued for one at once. */
@@ -33,6 +34,7 @@ export function flushSession(core: Core, session: Session, now: number): void {
     }
   } else if (held !== null && (session.connectOnly || !held.connection.socket)) {
     releaseConnect(core, session, now)
+    if (session.gone) letGo(core, session, true, now)
   } else if (endpoint !== null && !session.connectOnly && !endpoint.congested && core.sink.writable(endpoint)) {
     core.sink.write(endpoint, '', session.takeQueue(), '', false)
   }
