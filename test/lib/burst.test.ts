@@ -219,12 +219,13 @@ async function until(what: () => boolean): Promise<void> {
 /** So many clients in each room get so many messages and leave, all with a goodbye or every other. @returns the rooms in the end */
 async function party(port: number, clients: number, messages: number, goodbye: 'all' | 'half'): Promise<AnyMember[][]> {
   const rooms: AnyMember[][] = [[], []]
-  for (let i = 0; i < clients; i++) {
-    rooms[0]!.push(new SocketMember(port, '/room/sockets'))
-    rooms[1]!.push(new PollingMember(port, '/room/polling'))
-  }
+  // each connects when it joins: 2,000 connects at once would overflow the backlog of the listening socket
+  await each(Array.from({ length: clients }), async () => {
+    const pair = [new SocketMember(port, '/room/sockets'), new PollingMember(port, '/room/polling')] as const
+    for (const [i, member] of pair.entries()) rooms[i]!.push(member)
+    await Promise.all(pair.map(member => member.join()))
+  })
   const all = rooms.flat()
-  await each(all, member => member.join())
   await Promise.all(['/room/sockets', '/room/polling'].map(room => publishTo(port, room, messages)))
   await until(() => all.every(({ received, wrong }) => received >= messages || wrong !== null))
   await delay(200) // for what comes once too often
