@@ -256,3 +256,26 @@ t.test('injectWS reaches the server without a port', async t => {
   socket.send('[{"channel":"/meta/handshake","id":"1"}]')
   t.match(await answer, [{ id: '1', successful: true }])
 })
+
+t.test('a WebSocket that goes away, with a close or without, is reported: its connect is held no longer', async t => {
+  const app = Fastify({ ...fastifyOptions })
+  await app.register(perihelion)
+  t.teardown(() => app.close())
+  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const leave of ['close', 'terminate'] as const) {
+    const socket = new WebSocket(`${origin.replace('http', 'ws')}/cometd`)
+    await new Promise(resolve => socket.once('open', resolve))
+    const ask = (message: object): Promise<Reply[]> => {
+      socket.send(JSON.stringify([message]))
+      return new Promise(resolve => socket.once('message', data => resolve(JSON.parse(String(data)))))
+    }
+    const [{ clientId }] = (await ask({ channel: '/meta/handshake', id: '1' })) as [Reply]
+    await ask({ channel: '/meta/connect', clientId, id: '2' })
+    socket.send(JSON.stringify([{ channel: '/meta/connect', clientId, id: '3' }]))
+    await until(() => app.bayeux.stats().held === 1)
+    socket[leave]()
+    await until(() => app.bayeux.stats().held === 0)
+    t.ok(app.bayeux.session(clientId!)?.alive, `${leave}: the session lives on for its time`)
+    app.bayeux.session(clientId!)?.expire()
+  }
+})
