@@ -9,6 +9,7 @@ import { ackOf } from './ack.js'
 import { ended, fullAdvice, multipleClients, patience } from './advice.js'
 import type { Connection } from './connection.js'
 import type { Core } from './core.js'
+import { markDirty } from './delivery.js'
 import type { Exchange } from './exchange.js'
 import { adviceNumber, adviceOf, type Message } from './message.js'
 import { Reply } from './reply.js'
@@ -52,8 +53,9 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   }
   if (session.toldMultipleClients) advise(core, session, connection, reply)
   const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
-  if (hold > 0 && wasConnected && !core.closing && mayHold(exchange, session)) {
+  if (hold > 0 && wasConnected && !core.closing && mayHold(core, exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
+    if (session.urgent > 0) markDirty(core, session)
     return null
   }
   exchange.connects = true
@@ -64,10 +66,11 @@ function capped(asked: number | null, max: number): number | null {
   return asked === null ? null : Math.min(asked, max)
 }
 
-function mayHold(exchange: Exchange, session: Session): boolean {
+/** A connect that finds messages is not held, unless other sessions have waited longer for theirs: then it stands in line with them. */
+function mayHold(core: Core, exchange: Exchange, session: Session): boolean {
   if (!exchange.connection.open) return false // it broke while a verdict was awaited
   if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0)
-  return exchange.messages.length === 1 && session.urgent === 0
+  return exchange.messages.length === 1 && (session.urgent === 0 || core.behind)
 }
 
 function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Reply, until: number): void {

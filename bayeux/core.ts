@@ -26,8 +26,11 @@ export class Core {
   readonly sessions = new Map<string, Session>()
   readonly local = new Set<Session>()
   readonly deadlines = new Deadlines<Session>()
-  /** Sessions with something to send, once each. */
+  /** Sessions with something to send, once each, those that have waited longest first; of those before `flushed` it is sent. */
   dirty: Session[] = []
+  flushed = 0
+  /** The last flush did not come to the end of the list: there is more to send than a turn has time for. */
+  behind = false
   /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
   doomed: Session[] = []
   /** Held HTTP connects by browser cookie. */

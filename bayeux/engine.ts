@@ -109,10 +109,16 @@ export class Engine {
     if (!full && session !== null && session.endpoint === connection && session.urgent > 0) markDirty(this.#core, session)
   }
 
-  /** Sends all that was queued since the last flush. */
-  flush(now: number): void {
-    flush(this.#core, now)
+  /**
+   * Sends what was queued since the last flush.
+   *
+   * @param most sessions that are written to; the host comes back for the others when it has read what came meanwhile
+   * @returns whether there are others
+   */
+  flush(now: number, most = NEVER): boolean {
+    const behind = flush(this.#core, now, most)
     settle(this.#core, now)
+    return behind
   }
 
   /** Does what is due at `now`. @returns the next deadline */

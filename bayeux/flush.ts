@@ -1,7 +1,7 @@
 // Flush: what was queued while inputs were processed goes out, all that waits for one session at once.
 //
 // Knows: on which connection a session's queue may leave now: held connect, WebSocket, or none.
-// Always true: nothing is taken out of a queue for a connection that is known to be closed or full (DEV-6).
+// Always true: nothing is taken out of a queue for a connection that is known to be closed or full (DEV-6); sessions take turns.
 // Source: protocol reference 4.8, 6.3.
 
 import { releaseConnect } from './connect.js'
@@ -9,16 +9,32 @@ import type { Core } from './core.js'
 import { letGo } from './removal.js'
 import type { Session } from './session.js'
 
-/** Sends what the dirty sessions may send now, all that is queued for one at once. */
-export function flush(core: Core, now: number): void {
-  while (core.dirty.length > 0) {
-    const dirty = core.dirty
-    core.dirty = []
-    for (const session of dirty) {
-      session.dirty = false
-      if (session.urgent > 0 && session.batchDepth === 0) flushSession(core, session, now)
-    }
+/** So many places that are done with are kept at the front of the list, before it is moved up. */
+const DONE_KEPT = 1_024
+
+/**
+ * Sends what the dirty sessions may send now, all that is queued for one at once.
+ *
+ * @param most sessions that are looked at; those behind them stay in the list
+ * @returns whether there are any behind
+ */
+export function flush(core: Core, now: number, most: number): boolean {
+  const { dirty } = core
+  const end = core.flushed + most
+  while (core.flushed < dirty.length && core.flushed < end) {
+    const session = dirty[core.flushed++]!
+    session.dirty = false
+    if (session.urgent > 0 && session.batchDepth === 0) flushSession(core, session, now)
   }
+  core.behind = core.flushed < dirty.length
+  if (!core.behind) {
+    core.dirty = []
+    core.flushed = 0
+  } else if (core.flushed > DONE_KEPT) {
+    dirty.splice(0, core.flushed)
+    core.flushed = 0
+  }
+  return core.behind
 }
 
 /** Sends what waits for one session, if it can be carried now. */

@@ -2,7 +2,8 @@
 //
 // Knows: when to call the engine (deadlines, the end of a turn) and to which peer an effect goes.
 // Does not know: HTTP, WebSocket (their peers do), the API for applications (bayeux.ts).
-// Always true: one timer for all deadlines; deliveries of one turn of the event loop leave together at its end.
+// Always true: one timer for all deadlines; deliveries of one turn of the event loop leave together at its end, or, when they are too many for
+// it, in slices, between which is read what came meanwhile.
 
 import type { ChannelRules } from '../bayeux/index.js'
 import {
@@ -45,6 +46,9 @@ export interface Observer extends Pick<Sink, Told> {
 }
 
 const NEVER = Number.POSITIVE_INFINITY
+/** Under load, no longer than this is written before what came meanwhile is read, ms; and how many sessions pass between two looks at the clock. */
+const FLUSH_TIME = 5
+const FLUSH_SESSIONS = 64
 const LONGEST_TIMER = 2_147_483_647
 
 export class Host implements Sink {
@@ -110,7 +114,14 @@ export class Host implements Sink {
   }
 
   readonly #flush = (): void => {
-    this.engine.flush(this.now())
+    const from = this.now()
+    let now = from
+    let more = true
+    while (more && now - from < FLUSH_TIME) {
+      more = this.engine.flush(now, FLUSH_SESSIONS)
+      now = this.now()
+    }
+    if (more) this.flushSoon()
     this.arm()
   }
 

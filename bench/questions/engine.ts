@@ -65,7 +65,7 @@ function stepsOf(): Step[] {
       units: ROOMS * MEMBERS,
       run: () => {
         for (const channel of rooms) fanOut(core, channel, frozen, null, NOW)
-        flush(core, NOW)
+        flush(core, NOW, Number.POSITIVE_INFINITY)
       },
     },
     { name: 'whole', per: 'delivery', units: BURST * MEMBERS, run: whole },
