@@ -20,6 +20,7 @@ import {
 } from '../bayeux/index.js'
 import { Bayeux } from './bayeux.js'
 import { BrowserCookie } from './cookie.js'
+import { DirectRoad } from './direct.js'
 import { Host } from './host.js'
 import { pluginOptions, type TransportOptions, transportOptions } from './options.js'
 import { Origins } from './origin.js'
@@ -42,6 +43,11 @@ export type PerihelionOptions = Partial<EngineOptions> &
   ForOneTransport & {
     /** Channel rules: from a channel or wildcard pattern to settings. */
     readonly channels?: ChannelRules
+    /**
+     * Long-polling POSTs are answered without Fastify: cheaper, and a held connect keeps less. Hooks of the application do not see them. Only for
+     * an application without hooks that must; not together with `context`, which wants Fastify's request. By default false.
+     */
+    readonly direct?: boolean | { readonly trustProxy: boolean }
     /** What to keep of a request for the policy (`facts.context`); by default nothing. On a WebSocket it is kept as long as the socket. */
     readonly context?: (request: FastifyRequest) => unknown
   }
@@ -54,7 +60,7 @@ export type PerihelionOptions = Partial<EngineOptions> &
 export const perihelion = fastifyPlugin(register, { name: 'perihelion', fastify: '5.x' })
 
 async function register(app: FastifyInstance, options: PerihelionOptions): Promise<void> {
-  const { channels = {}, context = () => null, ...rest } = options
+  const { channels = {}, direct = false, context, ...rest } = options
   const given: Readonly<Record<string, unknown>> = withoutFastifys(rest)
   resolve(pluginOptions, given)
   const own = pick(given, transportOptions)
@@ -66,13 +72,15 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     allowed: resolve(engineOptions, pick(given, engineOptions)).allowedTransports,
     cookie: new BrowserCookie(settings),
     origins: new Origins(settings),
-    context,
+    context: context ?? (() => null),
   }
   app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
+  const road = direct !== false && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
+    road?.close()
     host.close()
     sockets?.close()
   })
@@ -82,6 +90,18 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     mount(child, server, sockets, maxMessageSize(own, 'long-polling'))
     done()
   })
+}
+
+function directRoad(
+  app: FastifyInstance,
+  server: PollingContext,
+  direct: true | { readonly trustProxy: boolean },
+  bodyLimit: number,
+): DirectRoad {
+  const trustProxy = direct !== true && direct.trustProxy
+  const road = new DirectRoad(server, bodyLimit, trustProxy, error => app.log.error({ err: error }, 'request failed'))
+  road.install(app.server)
+  return road
 }
 
 const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:\s*;.*)?$/

@@ -5,7 +5,7 @@
 // Always true: a status other than 200 has an empty body; nothing is sent before the answer.
 // Source: protocol reference 5.
 
-import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Connection, Ending, FrozenMessage, Transport } from '../bayeux/index.js'
 import { messageFields, readBody } from './body.js'
@@ -30,6 +30,12 @@ const REFUSALS = {
 /** Headers of an answer that no hook of the application changes. */
 const OURS = new Set(['content-type', 'content-length', 'cache-control'])
 
+/** Names and values in turn: the form in which Node writes headers without another copy. */
+export type HeaderList = readonly OutgoingHttpHeader[]
+
+const PEER = Symbol('peer')
+type PeerResponse = ServerResponse & { [PEER]: PollingPeer }
+
 /** What polling needs to know of the server that it serves. */
 export interface PollingContext {
   readonly host: Host
@@ -40,6 +46,18 @@ export interface PollingContext {
   readonly context: (request: FastifyRequest) => unknown
 }
 
+/** A request that asks for an answer by polling, whoever has read it. */
+export interface Arrival {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly address: string
+  readonly secure: boolean
+  /** What the application wants to know of it. */
+  readonly context: unknown
+  /** What CORS and hooks of the application add to the answer's headers; null for nothing. */
+  readonly headers: HeaderList | null
+}
+
 /** Answers one request at the Bayeux path that is not a WebSocket upgrade (protocol reference 5.2). */
 export function poll(server: PollingContext, request: FastifyRequest, reply: FastifyReply): void {
   const { origin } = request.headers
@@ -47,18 +65,20 @@ export function poll(server: PollingContext, request: FastifyRequest, reply: Fas
   if (judged === 'refused') return refuse(reply, 403)
   if (judged === 'allowed') reply.headers(server.origins.headers(origin!, reply.getHeader('vary')))
   if (request.method === 'OPTIONS') return preflight(server, request, reply, judged === 'allowed')
-  if (request.method === 'POST')
-    return receive(server, request, reply, 'long-polling', readBody(bodyOf(request), request.headers['content-type'] ?? ''), null)
+  if (request.method === 'POST') {
+    const texts = readBody(bodyOf(request), request.headers['content-type'] ?? '')
+    return accept(server, request, reply, 'long-polling', texts, null)
+  }
   const query = queryOf(request)
   const callback =
     request.method === 'GET'
       ? callbackOf(query, server.options.callbackParameter, server.options.callbackParameterMaxLength)
       : null
   if (callback === null) return refuse(reply, 400)
-  receive(server, request, reply, 'callback-polling', messageFields(query), callback)
+  accept(server, request, reply, 'callback-polling', messageFields(query), callback)
 }
 
-function receive(
+function accept(
   server: PollingContext,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -67,37 +87,53 @@ function receive(
   callback: string | null,
 ): void {
   if (texts === null || !server.allowed.includes(transport)) return refuse(reply, 400)
-  const peer = new PollingPeer(server, reply, callback, request.protocol === 'https')
-  const connection = server.host.open(
-    {
-      transport,
-      browser: readCookie(request.headers.cookie, server.cookie.name),
-      address: request.ip,
-      http2: request.raw.httpVersionMajor > 1,
-      context: server.context(request),
-    },
-    peer,
-  )
+  const arrival: Arrival = {
+    request: request.raw,
+    response: reply.raw,
+    address: request.ip,
+    secure: request.protocol === 'https',
+    context: server.context(request),
+    headers: headerList(reply.getHeaders()),
+  }
   reply.hijack()
-  server.host.receive(connection, texts)
-  if (!peer.answered) reply.raw.once('close', () => peer.answered || server.host.lost(connection))
+  receive(server, arrival, transport, texts, callback)
+}
+
+/** Gives what a request carries to the engine, whose answer ends it. Nothing of the arrival but the response is kept for a held connect. */
+export function receive(
+  server: PollingContext,
+  { request, response, address, secure, context, headers }: Arrival,
+  transport: Transport,
+  texts: string[],
+  callback: string | null,
+): void {
+  const peer = new PollingPeer(server, response, callback, secure, headers)
+  const browser = readCookie(request.headers.cookie, server.cookie.name)
+  peer.connection = server.host.open({ transport, browser, address, http2: request.httpVersionMajor > 1, context }, peer)
+  server.host.receive(peer.connection, texts)
+  if (peer.answered) return
+  ;(response as PeerResponse)[PEER] = peer
+  response.on('close', onClose)
+}
+
+function onClose(this: ServerResponse): void {
+  ;(this as PeerResponse)[PEER].closed()
 }
 
 class PollingPeer implements Peer {
   answered = false
-  readonly #raw: ServerResponse
+  connection!: Connection
 
   constructor(
     private readonly server: PollingContext,
-    private readonly reply: FastifyReply,
+    private readonly response: ServerResponse,
     private readonly callback: string | null,
     private readonly secure: boolean,
-  ) {
-    this.#raw = reply.raw
-  }
+    private readonly headers: HeaderList | null,
+  ) {}
 
   get writable(): boolean {
-    return !this.answered && !this.#raw.destroyed && !this.#raw.socket?.destroyed
+    return !this.answered && !this.response.destroyed && !this.response.socket?.destroyed
   }
 
   write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string): void {
@@ -105,16 +141,14 @@ class PollingPeer implements Peer {
     for (const message of messages) json += json.length === 1 ? message.json : `,${message.json}`
     if (tail !== '') json += json.length === 1 ? tail : `,${tail}`
     const body = this.callback === null ? `${json}]` : callbackScript(this.callback, `${json}]`)
-    // names and values in turn: the form in which Node writes headers without another copy
     const headers: OutgoingHttpHeader[] = ['Content-Length', Buffer.byteLength(body), 'Cache-Control', NO_CACHE]
     if (this.callback === null) headers.push('Content-Type', JSON_TYPE)
     else headers.push('Content-Type', SCRIPT_TYPE, 'X-Content-Type-Options', 'nosniff')
     if (connection.browserIssued) headers.push('Set-Cookie', this.server.cookie.header(connection.browser!, this.secure))
-    const others = this.reply.getHeaders() // what CORS and hooks of the application have set
-    for (const name in others) if (!OURS.has(name.toLowerCase())) headers.push(name, others[name] as OutgoingHttpHeader)
+    if (this.headers !== null) headers.push(...this.headers)
     this.answered = true
-    this.#raw.writeHead(200, headers)
-    this.#raw.end(body)
+    this.response.writeHead(200, headers)
+    this.response.end(body)
   }
 
   end(ending: Ending): void {
@@ -122,24 +156,36 @@ class PollingPeer implements Peer {
     this.answered = true
     if (ending in REFUSALS) {
       const [status, phrase] = REFUSALS[ending as keyof typeof REFUSALS]
-      this.#empty(status, phrase)
-    } else
-      this.#empty(
-        this.server.options.duplicateMetaConnectHttpResponseCode,
-        ending === 'superseded' ? 'Duplicate Connect' : 'Session Removed',
-      )
+      answerEmpty(this.response, status, phrase, this.headers)
+    } else {
+      const phrase = ending === 'superseded' ? 'Duplicate Connect' : 'Session Removed'
+      answerEmpty(this.response, this.server.options.duplicateMetaConnectHttpResponseCode, phrase, this.headers)
+    }
   }
 
   pause(): void {
     // a request has one envelope: nothing more comes on it
   }
 
-  #empty(status: number, phrase: string): void {
-    const headers = { ...this.reply.getHeaders(), 'Content-Length': 0 } as Record<string, string | number>
-    if (this.#raw.req.httpVersionMajor > 1) this.#raw.writeHead(status, headers)
-    else this.#raw.writeHead(status, phrase, headers)
-    this.#raw.end()
+  /** The connection has ended under a request that is not answered. */
+  closed(): void {
+    if (!this.answered) this.server.host.lost(this.connection)
   }
+}
+
+/** Answers with a status and an empty body. @param phrase '' for the status's own */
+export function answerEmpty(response: ServerResponse, status: number, phrase: string, others: HeaderList | null): void {
+  const headers: OutgoingHttpHeader[] = ['Content-Length', 0, ...(others ?? [])]
+  if (phrase === '' || response.req.httpVersionMajor > 1) response.writeHead(status, headers)
+  else response.writeHead(status, phrase, headers)
+  response.end()
+}
+
+/** Headers that are not ours to say, as a list. */
+function headerList(headers: Readonly<Record<string, unknown>>): HeaderList | null {
+  const list: OutgoingHttpHeader[] = []
+  for (const name in headers) if (!OURS.has(name.toLowerCase())) list.push(name, headers[name] as OutgoingHttpHeader)
+  return list.length === 0 ? null : list
 }
 
 function preflight(server: PollingContext, request: FastifyRequest, reply: FastifyReply, allowed: boolean): void {

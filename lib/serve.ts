@@ -16,6 +16,8 @@ const READY = '/readyz'
 export interface ServeExtension {
   /** Adds routes, services and listeners before the server listens. */
   readonly extend?: (app: FastifyInstance) => Promise<void> | void
+  /** Whether long-polling goes past Fastify's hooks (see the plugin's option). By default where nothing extends the server. */
+  readonly direct?: boolean
 }
 
 /**
@@ -24,9 +26,9 @@ export interface ServeExtension {
  * @param argv flags, without the program's name
  * @returns the application, listening
  */
-export async function main(argv: readonly string[], { extend }: ServeExtension = {}): Promise<FastifyInstance> {
+export async function main(argv: readonly string[], extension: ServeExtension = {}): Promise<FastifyInstance> {
   try {
-    const app = await start(readConfig(argv, process.env), extend)
+    const app = await start(readConfig(argv, process.env), extension)
     const stop = (): void => {
       void app.close().then(() => process.exit(0))
     }
@@ -41,7 +43,7 @@ export async function main(argv: readonly string[], { extend }: ServeExtension =
 }
 
 /** Builds the application of a configuration and lets it listen. @throws {BayeuxError} see `readConfig`, and PORT_TAKEN */
-export async function start(config: Config, extend?: ServeExtension['extend']): Promise<FastifyInstance> {
+export async function start(config: Config, { extend, direct = extend === undefined }: ServeExtension = {}): Promise<FastifyInstance> {
   const { host, port, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
   if (path === HEALTH || path === READY)
     throw new BayeuxError('OPTION_INVALID', `option path must not be ${path}, which tells the server's health`)
@@ -59,7 +61,7 @@ export async function start(config: Config, extend?: ServeExtension['extend']): 
   const options = Object.fromEntries(
     Object.entries(config.options).filter(([name]) => isOption(pluginOptions, name) && !isOption(listenOptions, name)),
   )
-  await app.register(perihelion, { ...options, channels: config.channels })
+  await app.register(perihelion, { ...options, channels: config.channels, direct: direct && { trustProxy } })
   addHealth(app)
   await extend?.(app)
   try {

@@ -2,4 +2,4 @@
 import { main } from '../../lib/index.js'
 import { extend } from './demo.js'
 
-await main(process.argv.slice(2), { extend })
+await main(process.argv.slice(2), { extend, direct: true })

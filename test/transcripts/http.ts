@@ -4,7 +4,7 @@ import { request } from '../support/wire.js'
 import { difference, fill, Names, parse } from './pattern.js'
 import { Mismatch } from './play.js'
 import type { Transcript } from './transcript.js'
-import { makeWireWorld, scriptArgument } from './wire-world.js'
+import { type MakeWireWorld, scriptArgument } from './wire-world.js'
 import { SETUPS } from './world.js'
 
 const CALL = /^([A-Za-z0-9._-]+)\((\[.*\])\)$/
@@ -22,10 +22,10 @@ interface Exchange {
 }
 
 /** @throws {Mismatch} something else came than the transcript says */
-export async function playHttp(transcript: Transcript): Promise<void> {
+export async function playHttp(transcript: Transcript, makeWorld: MakeWireWorld): Promise<void> {
   const options = parse(transcript.headers.get('options')?.[0] ?? '{}') as Record<string, unknown>
   const setups = (transcript.headers.get('with') ?? []).map(name => SETUPS[name]!)
-  const world = await makeWireWorld(options, setups, [])
+  const world = await makeWorld(options, setups, [])
   const names = new Names()
   names.set('T', 30_000)
   let cookie: string | null = null

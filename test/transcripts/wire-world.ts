@@ -28,9 +28,16 @@ export function advanceClock(ms: number): void {
   clock.now = until
 }
 
-export async function makeWireWorld(options: Json, setups: readonly Setup[], browser: readonly string[]): Promise<WireWorld> {
+export const makeWireWorld: MakeWireWorld = (...args) => wireWorld(false, ...args)
+
+/** The same on the direct road of long-polling, whose plain twin is the road through Fastify. */
+export const makeDirectWorld: MakeWireWorld = (...args) => wireWorld(true, ...args)
+
+export type MakeWireWorld = (options: Json, setups: readonly Setup[], browser: readonly string[]) => Promise<WireWorld>
+
+async function wireWorld(direct: boolean, options: Json, setups: readonly Setup[], browser: readonly string[]): Promise<WireWorld> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
-  await app.register(perihelion, options as PerihelionOptions)
+  await app.register(perihelion, { ...(options as PerihelionOptions), direct })
   app.get('/barrier', async () => '')
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   return new WireWorld(app, url, setups, browser)
