@@ -269,24 +269,28 @@ function* brokenHttp(hostile: Hostile, count: number): Generator<Talk> {
   }
 }
 
-t.test('hostile envelopes over HTTP', async t => {
-  const { it, port, settled, alive } = await startTarget(t)
-  const hostile = new Hostile(SEED)
-  for (let round = 0; round < 10; round++) {
-    await someSessions(it.url, hostile)
-    await sayAll(port, envelopes(hostile, 200), judgeHttp)
-  }
-  seen.check(t, [200, 400, 413])
-  await alive()
-  await settled()
-})
+for (const direct of [false, true]) {
+  const road = direct ? 'past Fastify' : 'through Fastify'
 
-t.test('broken HTTP', async t => {
-  const { it, port, settled, alive } = await startTarget(t)
-  const hostile = new Hostile(SEED + 1)
-  await someSessions(it.url, hostile)
-  await sayAll(port, brokenHttp(hostile, 2_000), judgeHttp)
-  seen.check(t, [200, 400, 403, 404, 417, 431])
-  await alive()
-  await settled()
-})
+  t.test(`hostile envelopes over HTTP, ${road}`, async t => {
+    const { it, port, settled, alive } = await startTarget(t, direct)
+    const hostile = new Hostile(SEED)
+    for (let round = 0; round < 10; round++) {
+      await someSessions(it.url, hostile)
+      await sayAll(port, envelopes(hostile, 200), judgeHttp)
+    }
+    seen.check(t, [200, 400, 413])
+    await alive()
+    await settled()
+  })
+
+  t.test(`broken HTTP, ${road}`, async t => {
+    const { it, port, settled, alive } = await startTarget(t, direct)
+    const hostile = new Hostile(SEED + 1)
+    await someSessions(it.url, hostile)
+    await sayAll(port, brokenHttp(hostile, 2_000), judgeHttp)
+    seen.check(t, [200, 400, 403, 404, 417, 431])
+    await alive()
+    await settled()
+  })
+}

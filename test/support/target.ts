@@ -43,9 +43,10 @@ export interface Talk {
 
 export async function startTarget(
   t: Test,
+  direct = false,
 ): Promise<{ it: TestServer; port: number; settled: () => Promise<void>; alive: () => Promise<void> }> {
   const before = prototypes()
-  const it = await startServer(t, OPTIONS, app => {
+  const it = await startServer(t, { ...OPTIONS, direct }, app => {
     app.setErrorHandler(emptyError)
     app.setNotFoundHandler((_request, reply) => refuse(reply, 404))
   })
