@@ -70,7 +70,8 @@ function capped(asked: number | null, max: number): number | null {
 function mayHold(core: Core, exchange: Exchange, session: Session): boolean {
   if (!exchange.connection.open) return false // it broke while a verdict was awaited
   if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0)
-  return exchange.messages.length === 1 && (session.urgent === 0 || core.behind)
+  if (exchange.messages.length > 1) return false
+  return session.urgent === 0 || (core.behind && !browserIsFull(core, session, exchange.connection))
 }
 
 function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Reply, until: number): void {

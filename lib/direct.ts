@@ -137,10 +137,15 @@ function onEnd(this: IncomingMessage): void {
 
 /** The entry of a comma-separated header that the proxy farthest away has written. */
 function first(header: string | string[] | undefined): string {
-  return String(header ?? '').split(',', 1)[0]!.trim()
+  return String(header ?? '')
+    .split(',', 1)[0]!
+    .trim()
 }
 
 /** The entry that the nearest proxy has written. */
 function last(header: string | string[] | undefined): string {
-  return String(header ?? '').split(',').at(-1)!.trim()
+  return String(header ?? '')
+    .split(',')
+    .at(-1)!
+    .trim()
 }

@@ -77,7 +77,8 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
-  const road = direct !== false && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
+  const road =
+    direct !== false && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
     road?.close()

@@ -43,7 +43,10 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
 }
 
 /** Builds the application of a configuration and lets it listen. @throws {BayeuxError} see `readConfig`, and PORT_TAKEN */
-export async function start(config: Config, { extend, direct = extend === undefined }: ServeExtension = {}): Promise<FastifyInstance> {
+export async function start(
+  config: Config,
+  { extend, direct = extend === undefined }: ServeExtension = {},
+): Promise<FastifyInstance> {
   const { host, port, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
   if (path === HEALTH || path === READY)
     throw new BayeuxError('OPTION_INVALID', `option path must not be ${path}, which tells the server's health`)

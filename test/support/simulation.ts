@@ -143,8 +143,9 @@ export class Simulation {
         this.#congest(this.clients[what.who]!, what.full)
     }
     this.#bind()
-    if (turn) flushIfDue(this.engine, this.sink, this.now)
-    this.#check(turn)
+    if (turn === true) flushIfDue(this.engine, this.sink, this.now)
+    else if (turn === 'slice' && this.sink.flushDue) this.sink.flushDue = this.engine.flush(this.now, 1)
+    this.#check(turn === true)
   }
 
   handshake(client: Client, transport: Transport, ack: boolean): void {

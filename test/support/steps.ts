@@ -70,10 +70,14 @@ const plain = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('batch' as const), who, start: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('congest' as const), who, full: fc.boolean() }) },
 )
-/** `turn`: whether the host's turn ends with it, which lets the queues go. */
+/** `turn`: whether the host's turn ends with it, which lets the queues go: all of them, or one before the host looks at what came meanwhile. */
 export const step = fc.record({
   what: plain,
-  turn: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+  turn: fc.oneof(
+    { weight: 4, arbitrary: fc.constant<true>(true) },
+    { weight: 1, arbitrary: fc.constant<false>(false) },
+    { weight: 1, arbitrary: fc.constant<'slice'>('slice') },
+  ),
 })
 export const setting = fc.record({
   options: fc.record({

@@ -35,7 +35,12 @@ export const makeDirectWorld: MakeWireWorld = (...args) => wireWorld(true, ...ar
 
 export type MakeWireWorld = (options: Json, setups: readonly Setup[], browser: readonly string[]) => Promise<WireWorld>
 
-async function wireWorld(direct: boolean, options: Json, setups: readonly Setup[], browser: readonly string[]): Promise<WireWorld> {
+async function wireWorld(
+  direct: boolean,
+  options: Json,
+  setups: readonly Setup[],
+  browser: readonly string[],
+): Promise<WireWorld> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
   await app.register(perihelion, { ...(options as PerihelionOptions), direct })
   app.get('/barrier', async () => '')
