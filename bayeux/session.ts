@@ -12,7 +12,7 @@ import type { Exchange } from './exchange.js'
 import type { FrozenMessage } from './message.js'
 import type { Transport } from './options.js'
 import type { Reply } from './reply.js'
-import type { Channel } from './tree.js'
+import type { Subscriptions } from './subscriptions.js'
 
 export const TRANSITIONS = {
   new: { handshake: 'handshaken', refuse: 'gone' },
@@ -66,8 +66,7 @@ export class Session implements Timed {
   /** When lazy messages stop waiting. */
   lazyAt = NEVER
 
-  /** Where each subscription stands in its channel's list of sessions. */
-  subscriptions: Map<Channel, number> | null = null
+  subscriptions: Subscriptions | null = null
 
   /** The WebSocket that deliveries go to. */
   endpoint: Connection | null = null

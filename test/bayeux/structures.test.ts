@@ -7,7 +7,8 @@ import { Deadlines, type Timed } from '../../bayeux/deadlines.js'
 import { FrozenMessage } from '../../bayeux/message.js'
 import { type ChannelRules, Rules } from '../../bayeux/rules.js'
 import { Session } from '../../bayeux/session.js'
-import { Tree } from '../../bayeux/tree.js'
+import { Subscriptions } from '../../bayeux/subscriptions.js'
+import { type Channel, Tree } from '../../bayeux/tree.js'
 
 const name = (text: string) => parseChannel(text)!
 const session = (id: string): Session => new Session(id, null, 'websocket', '', null, false, true)
@@ -84,6 +85,37 @@ t.test('tree: who gets a message is whoever has a pattern that covers it, once',
     for (const [one, had] of plain) for (const pattern of had) tree.unsubscribe(one, tree.find(pattern)!)
     for (let i = 0; i < 3; i++) tree.sweep()
     t.equal(tree.size, 0, `seed ${seed}: and nothing is left when nobody is`)
+  }
+  t.end()
+})
+
+t.test('subscriptions: few or many, they answer as a map does, in its order', t => {
+  const { tree } = makeTree()
+  for (const [seed, channels] of [
+    [1, 4],
+    [2, 12],
+    [3, 200],
+  ] as const) {
+    const random = generator(seed)
+    const subscriptions = new Subscriptions()
+    const plain = new Map<Channel, number>()
+    for (let step = 0; step < 2_000; step++) {
+      const channel = tree.create(name(`/c/${random(channels)}`))
+      if (random(2) === 0) {
+        subscriptions.set(channel, step)
+        plain.set(channel, step)
+      } else {
+        subscriptions.delete(channel)
+        plain.delete(channel)
+      }
+      const asked = tree.create(name(`/c/${random(channels)}`))
+      if (subscriptions.indexIn(asked) !== plain.get(asked)) t.fail(`seed ${seed}, step ${step}: ${asked.name}`)
+    }
+    t.same(
+      subscriptions.channels().map(channel => channel.name),
+      [...plain.keys()].map(channel => channel.name),
+      `seed ${seed}`,
+    )
   }
   t.end()
 })
