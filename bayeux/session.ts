@@ -99,7 +99,6 @@ export class Session implements Timed {
   doomed = false
   maxProcessing = -1
 
-  heapAt = -1
   heapIndex = -1
 
   constructor(

@@ -192,7 +192,6 @@ t.test('tree: listeners of a pattern are found for a channel that does not exist
 })
 
 class Item implements Timed {
-  heapAt = -1
   heapIndex = -1
   constructor(public at: number) {}
   deadline(): number {
