@@ -45,7 +45,7 @@ export interface Observer extends Pick<Sink, Told> {
 }
 
 const NEVER = Number.POSITIVE_INFINITY
-const LONGEST_TIMER = 2_147_483_647
+export const LONGEST_TIMER = 2_147_483_647
 
 export class Host implements Sink {
   readonly engine: Engine
