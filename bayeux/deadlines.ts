@@ -3,11 +3,10 @@
 // Knows: which item is due first. An item's deadline is asked of the item itself, so a deadline that moves later,
 // which nearly every message causes, costs nothing: the item is looked at again when its old place comes up.
 // Does not know: what the deadline means, the time (callers pass `now`).
-// Always true: an item is in the heap once, at a key no later than its true deadline.
+// Always true: an item is in the heap once, at a key no later than its true deadline; keys stand beside the items, where a number takes 8 bytes.
 
 export interface Timed {
-  /** Key under which the heap holds this item; -1 while it is not in the heap. Written by the heap alone. */
-  heapAt: number
+  /** Where the heap holds this item; -1 while it is not in the heap. Written by the heap alone. */
   heapIndex: number
   /** The moment, in epoch ms, at which the item wants to be looked at; Infinity for never. */
   deadline(): number
@@ -15,10 +14,12 @@ export interface Timed {
 
 export class Deadlines<T extends Timed> {
   readonly #heap: T[] = []
+  /** The keys of the items, in the same places. */
+  readonly #keys: number[] = []
 
   /** The earliest moment at which something may be due; Infinity when nothing waits. */
   get next(): number {
-    return this.#heap.length === 0 ? Number.POSITIVE_INFINITY : this.#heap[0]!.heapAt
+    return this.#heap.length === 0 ? Number.POSITIVE_INFINITY : this.#keys[0]!
   }
 
   get size(): number {
@@ -35,12 +36,9 @@ export class Deadlines<T extends Timed> {
     const at = item.deadline()
     if (item.heapIndex === -1) {
       if (at === Number.POSITIVE_INFINITY) return
-      item.heapAt = at
-      item.heapIndex = this.#heap.push(item) - 1
-      this.#up(item.heapIndex)
-    } else if (at < item.heapAt) {
-      item.heapAt = at
-      this.#up(item.heapIndex)
+      this.#up(item, at, this.#heap.push(item) - 1)
+    } else if (at < this.#keys[item.heapIndex]!) {
+      this.#up(item, at, item.heapIndex)
     }
   }
 
@@ -48,65 +46,61 @@ export class Deadlines<T extends Timed> {
     const index = item.heapIndex
     if (index === -1) return
     const last = this.#heap.pop()!
+    const key = this.#keys.pop()!
     item.heapIndex = -1
-    item.heapAt = -1
     if (last === item) return
-    this.#heap[index] = last
-    last.heapIndex = index
-    this.#up(index)
-    this.#down(last.heapIndex)
+    this.#up(last, key, index)
+    this.#down(last, key, last.heapIndex)
   }
 
   /** Takes the item that is due at `now` out of the heap, or gives null when none is. */
   due(now: number): T | null {
     while (this.#heap.length > 0) {
       const first = this.#heap[0]!
-      if (first.heapAt > now) return null
+      if (this.#keys[0]! > now) return null
       const at = first.deadline()
       if (at <= now) {
         this.remove(first)
         return first
       }
       if (at === Number.POSITIVE_INFINITY) this.remove(first)
-      else {
-        first.heapAt = at
-        this.#down(0)
-      }
+      else this.#down(first, at, 0)
     }
     return null
   }
 
-  #up(from: number): void {
-    const heap = this.#heap
-    const item = heap[from]!
+  /** Puts an item in its place on the way up from `from`. */
+  #up(item: T, key: number, from: number): void {
     let index = from
     while (index > 0) {
       const above = (index - 1) >> 1
-      const parent = heap[above]!
-      if (parent.heapAt <= item.heapAt) break
-      heap[index] = parent
-      parent.heapIndex = index
+      const aboveKey = this.#keys[above]!
+      if (aboveKey <= key) break
+      this.#put(this.#heap[above]!, aboveKey, index)
       index = above
     }
-    heap[index] = item
-    item.heapIndex = index
+    this.#put(item, key, index)
   }
 
-  #down(from: number): void {
-    const heap = this.#heap
-    const item = heap[from]!
+  /** Puts an item in its place on the way down from `from`. */
+  #down(item: T, key: number, from: number): void {
+    const keys = this.#keys
     let index = from
     for (;;) {
       let below = 2 * index + 1
-      if (below >= heap.length) break
-      if (below + 1 < heap.length && heap[below + 1]!.heapAt < heap[below]!.heapAt) below++
-      const child = heap[below]!
-      if (child.heapAt >= item.heapAt) break
-      heap[index] = child
-      child.heapIndex = index
+      if (below >= keys.length) break
+      if (below + 1 < keys.length && keys[below + 1]! < keys[below]!) below++
+      const belowKey = keys[below]!
+      if (belowKey >= key) break
+      this.#put(this.#heap[below]!, belowKey, index)
       index = below
     }
-    heap[index] = item
+    this.#put(item, key, index)
+  }
+
+  #put(item: T, key: number, index: number): void {
+    this.#heap[index] = item
+    this.#keys[index] = key
     item.heapIndex = index
   }
 }

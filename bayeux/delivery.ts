@@ -24,7 +24,7 @@ export function deliver(core: Core, session: Session, message: FrozenMessage, no
   if (session.ack !== null) session.ack.add(mine)
   if (countsDeliveries(core.options)) session.lastActiveAt = now
   if (mine.lazy === -1) markDirty(core, session)
-  else if (now + mine.lazy < session.lazyAt) {
+  else if (session.lazyAt === null || now + mine.lazy < session.lazyAt) {
     session.lazyAt = now + mine.lazy
     core.deadlines.update(session)
   }

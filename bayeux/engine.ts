@@ -148,7 +148,7 @@ export class Engine {
     const core = this.#core
     if (session.held !== null && session.held.until <= now) releaseConnect(core, session, now)
     if (session.gone) return session.held === null ? letGo(core, session, true, now) : core.deadlines.update(session)
-    if (session.lazyAt <= now) {
+    if (session.lazyAt !== null && session.lazyAt <= now) {
       session.endLaziness()
       markDirty(core, session)
     }

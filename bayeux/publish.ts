@@ -61,5 +61,5 @@ function wantsOwn(core: Core, session: Session, channel: Channel): boolean {
   if (!session.broadcastToPublisher) return false
   return core.tree
     .covering(channel)
-    .some(covering => session.subscriptions?.has(covering) === true && covering.settings?.broadcastToPublisher !== false)
+    .some(covering => session.subscriptions?.indexIn(covering) !== undefined && covering.settings?.broadcastToPublisher !== false)
 }

@@ -38,7 +38,7 @@ function dismantle(core: Core, session: Session, reason: RemovalReason): void {
   core.sink.sessionRemoved(session, reason)
   session.transit('remove')
   if (session.subscriptions === null) return
-  for (const channel of [...session.subscriptions.keys()]) {
+  for (const channel of session.subscriptions.channels()) {
     core.tree.unsubscribe(session, channel)
     core.sink.unsubscribed(session, channel.name)
   }

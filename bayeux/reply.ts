@@ -17,6 +17,8 @@ export interface Advice {
   'multiple-clients'?: true
 }
 
+const CONNECT = '/meta/connect'
+
 /** All fields are set here, in this order: one shape. */
 export class Reply {
   readonly id: string | number | undefined
@@ -34,7 +36,8 @@ export class Reply {
   constructor(request: Message) {
     const { id, channel, subscription } = request
     this.id = typeof id === 'string' || typeof id === 'number' ? id : undefined
-    this.channel = typeof channel === 'string' ? channel : undefined
+    // every held connect would keep a text of its own
+    this.channel = channel === CONNECT ? CONNECT : typeof channel === 'string' ? channel : undefined
     this.subscription = channel === '/meta/subscribe' || channel === '/meta/unsubscribe' ? (subscription ?? undefined) : undefined
   }
 

@@ -12,7 +12,7 @@ import type { Exchange } from './exchange.js'
 import type { FrozenMessage } from './message.js'
 import type { Transport } from './options.js'
 import type { Reply } from './reply.js'
-import type { Channel } from './tree.js'
+import type { Subscriptions } from './subscriptions.js'
 
 export const TRANSITIONS = {
   new: { handshake: 'handshaken', refuse: 'gone' },
@@ -39,6 +39,8 @@ export interface HeldConnect {
 export type Receiver = (message: FrozenMessage) => void
 
 const NEVER = Number.POSITIVE_INFINITY
+/** The queue of every session that has nothing to deliver; nobody adds to it. */
+const NOTHING: FrozenMessage[] = []
 
 /** All fields are set here, in this order: one shape. */
 export class Session implements Timed {
@@ -56,18 +58,17 @@ export class Session implements Timed {
   handle: unknown = null
 
   /** What waits for delivery, oldest first. */
-  queue: FrozenMessage[] = []
+  queue: FrozenMessage[] = NOTHING
   urgent = 0
   queuedBytes = 0
   /** In the list of sessions to be flushed. */
   dirty = false
   /** Depth of server-side batches: no flush while above 0. */
   batchDepth = 0
-  /** When lazy messages stop waiting. */
-  lazyAt = NEVER
+  /** When lazy messages stop waiting; null while none waits. */
+  lazyAt: number | null = null
 
-  /** Where each subscription stands in its channel's list of sessions. */
-  subscriptions: Map<Channel, number> | null = null
+  subscriptions: Subscriptions | null = null
 
   /** The WebSocket that deliveries go to. */
   endpoint: Connection | null = null
@@ -100,7 +101,6 @@ export class Session implements Timed {
   doomed = false
   maxProcessing = -1
 
-  heapAt = -1
   heapIndex = -1
 
   constructor(
@@ -144,7 +144,8 @@ export class Session implements Timed {
 
   /** Puts a message at the end of the queue. */
   enqueue(message: FrozenMessage): void {
-    this.queue.push(message)
+    if (this.queue.length === 0) this.queue = [message]
+    else this.queue.push(message)
     this.queuedBytes += message.json.length
     if (message.lazy === -1) this.urgent++
   }
@@ -153,23 +154,24 @@ export class Session implements Timed {
   takeQueue(): FrozenMessage[] {
     const messages = this.queue
     if (messages.length === 0) return messages
-    this.queue = []
+    this.queue = NOTHING
     this.queuedBytes = 0
     this.urgent = 0
-    this.lazyAt = NEVER
+    this.lazyAt = null
     return messages
   }
 
   /** Lazy messages have waited long enough: from now on they count as any other. */
   endLaziness(): void {
-    this.lazyAt = NEVER
+    this.lazyAt = null
     this.urgent = this.queue.length
   }
 
   /** The earliest of all that this session waits for. */
   deadline(): number {
     if (this.gone) return this.held === null ? NEVER : this.held.until
-    let at = Math.min(this.expiresAt + 1, this.lazyAt)
+    let at = this.expiresAt + 1
+    if (this.lazyAt !== null && this.lazyAt < at) at = this.lazyAt
     if (this.held !== null && this.held.until < at) at = this.held.until
     return Math.min(at, this.processingEndsAt())
   }

@@ -11,6 +11,7 @@ import type { Message } from './message.js'
 import type { Authorizer } from './policy.js'
 import type { ChannelSettings, Rules } from './rules.js'
 import type { Session } from './session.js'
+import { Subscriptions } from './subscriptions.js'
 
 /** Server code on a channel: sees each message that a client or the server sends to it, before it is fanned out. Return false to veto it. */
 export type Listener = (message: Message, session: Session | null) => boolean | void
@@ -120,8 +121,8 @@ export class Tree {
 
   /** @returns false when the session was subscribed already */
   subscribe(session: Session, channel: Channel): boolean {
-    session.subscriptions ??= new Map()
-    if (session.subscriptions.has(channel)) return false
+    session.subscriptions ??= new Subscriptions()
+    if (session.subscriptions.indexIn(channel) !== undefined) return false
     if (this.walking > 0) channel.sessions = channel.sessions.slice()
     session.subscriptions.set(channel, channel.sessions.push(session) - 1)
     this.#subscriptions++
@@ -131,7 +132,7 @@ export class Tree {
 
   /** @returns false when the session was not subscribed */
   unsubscribe(session: Session, channel: Channel): boolean {
-    const index = session.subscriptions?.get(channel)
+    const index = session.subscriptions?.indexIn(channel)
     if (index === undefined) return false
     session.subscriptions!.delete(channel)
     if (this.walking > 0) channel.sessions = channel.sessions.slice()

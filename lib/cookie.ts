@@ -4,6 +4,9 @@
 
 import type { TransportOptions } from './options.js'
 
+/** Characters of a Cookie header that may stay in memory with a session: a part of a string keeps the whole of it. */
+const SHORT = 100
+
 /** The value of the cookie `name` in a Cookie header; null when it has none. */
 export function readCookie(header: string | undefined, name: string): string | null {
   if (header === undefined) return null
@@ -12,9 +15,13 @@ export function readCookie(header: string | undefined, name: string): string | n
     if (equals === -1 || pair.slice(0, equals).trim() !== name) continue
     const value = pair.slice(equals + 1).trim()
     const bare = value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value
-    return bare === '' ? null : bare
+    return bare === '' ? null : header.length > SHORT ? copied(bare) : bare
   }
   return null
+}
+
+function copied(part: string): string {
+  return Buffer.from(part, 'latin1').toString('latin1') // as Node reads headers
 }
 
 /** Writes the Set-Cookie header for browser ids, its attributes made once. */

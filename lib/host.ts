@@ -49,7 +49,7 @@ const NEVER = Number.POSITIVE_INFINITY
 /** Under load, no longer than this is written before what came meanwhile is read, ms; and how many sessions pass between two looks at the clock. */
 const FLUSH_TIME = 5
 const FLUSH_SESSIONS = 64
-const LONGEST_TIMER = 2_147_483_647
+export const LONGEST_TIMER = 2_147_483_647
 
 export class Host implements Sink {
   readonly engine: Engine

@@ -62,7 +62,7 @@ export class BayeuxSession {
 
   /** Names of the channels that it is subscribed to. */
   get subscriptions(): readonly string[] {
-    return [...(this.#session.subscriptions?.keys() ?? [])].map(channel => channel.name)
+    return (this.#session.subscriptions?.channels() ?? []).map(channel => channel.name)
   }
 
   /** Delivers to this session alone; it need not be subscribed. @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID */

@@ -12,11 +12,13 @@ import type { RawData, WebSocket } from 'ws'
 import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
 import { readCookie } from './cookie.js'
 import { textFrame } from './frame.js'
-import type { Host, Peer } from './host.js'
+import { type Host, LONGEST_TIMER, type Peer } from './host.js'
 import type { PollingContext } from './polling.js'
 
 /** A socket with more unsent bytes than this gets no deliveries and is not read until it drains; messages wait in the session's bounded queue. */
 const HIGH_WATER = 1_048_576
+/** How often sockets are looked at within `ws.idleTimeout`: one that is silent is closed at most a tenth of it late. */
+const LOOKS = 10
 /** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
 const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
 
@@ -36,10 +38,11 @@ type PeerSocket = WebSocket & { [PEER]: SocketPeer }
 /** All Bayeux sockets of one server. */
 export class WebSockets {
   readonly #peers = new Set<SocketPeer>()
+  /** Looks for silent sockets; one timer for all, as one for each would take a tenth of a session's memory. */
+  #looking: NodeJS.Timeout | undefined
   readonly host: Host
   readonly messagesPerFrame: number
   readonly maxMessageSize: number
-  readonly idleTimeout: number
 
   /** @param maxMessageSize in bytes */
   constructor(
@@ -49,7 +52,9 @@ export class WebSockets {
     this.host = server.host
     this.maxMessageSize = maxMessageSize
     this.messagesPerFrame = server.options['ws.messagesPerFrame']
-    this.idleTimeout = server.options['ws.idleTimeout']
+    const idleTimeout = server.options['ws.idleTimeout']
+    if (idleTimeout > 0)
+      this.#looking = setInterval(() => this.#look(), Math.min(LONGEST_TIMER, Math.ceil(idleTimeout / LOOKS))).unref()
   }
 
   /** Takes over a socket that was upgraded. Nothing of its request stays alive: neither Node's nor Fastify's half, nor a listener that holds them. */
@@ -74,7 +79,6 @@ export class WebSockets {
     ws.on('message', onMessage)
     ws.on('close', onClose)
     ws.on('error', onError)
-    if (this.idleTimeout > 0) socket?.setTimeout(this.idleTimeout, () => ws.close(1000, 'idle'))
   }
 
   forget(peer: SocketPeer): void {
@@ -83,7 +87,12 @@ export class WebSockets {
 
   /** Closes all sockets: the server is going away. */
   close(): void {
+    clearInterval(this.#looking)
     for (const peer of this.#peers) peer.close(1001, 'going away')
+  }
+
+  #look(): void {
+    for (const peer of this.#peers) peer.look()
   }
 }
 
@@ -91,7 +100,9 @@ class SocketPeer implements Peer {
   connection!: Connection
   /** Where ready frames are written; null where `ws` must make them, for compression or for want of a socket. */
   readonly #ready: Socket | null
-  #paused = false
+  /** Bytes that had come or left at the last look, and how many looks have found the same. */
+  #moved = 0
+  #silentLooks = 0
 
   constructor(
     private readonly sockets: WebSockets,
@@ -135,14 +146,22 @@ class SocketPeer implements Peer {
     this.ws.close(code, reason)
   }
 
-  pause(paused: boolean): void {
-    this.#paused = paused
+  pause(): void {
     this.#read()
+  }
+
+  /** Closes the socket when nothing has moved on it for `ws.idleTimeout`. */
+  look(): void {
+    if (this.socket === null) return
+    const moved = this.socket.bytesRead + this.socket.bytesWritten - this.socket.writableLength
+    this.#silentLooks = moved === this.#moved ? this.#silentLooks + 1 : 0
+    this.#moved = moved
+    if (this.#silentLooks === LOOKS) this.close(1000, 'idle')
   }
 
   /** Reads on unless the engine has too much waiting, or the peer takes nothing: its replies would pile up. */
   #read(): void {
-    if (this.#paused || this.connection.congested) this.ws.pause()
+    if (this.connection.paused || this.connection.congested) this.ws.pause()
     else this.ws.resume()
   }
 

@@ -7,7 +7,8 @@ import { Deadlines, type Timed } from '../../bayeux/deadlines.js'
 import { FrozenMessage } from '../../bayeux/message.js'
 import { type ChannelRules, Rules } from '../../bayeux/rules.js'
 import { Session } from '../../bayeux/session.js'
-import { Tree } from '../../bayeux/tree.js'
+import { Subscriptions } from '../../bayeux/subscriptions.js'
+import { type Channel, Tree } from '../../bayeux/tree.js'
 
 const name = (text: string) => parseChannel(text)!
 const session = (id: string): Session => new Session(id, null, 'websocket', '', null, false, true)
@@ -88,6 +89,37 @@ t.test('tree: who gets a message is whoever has a pattern that covers it, once',
   t.end()
 })
 
+t.test('subscriptions: few or many, they answer as a map does, in its order', t => {
+  const { tree } = makeTree()
+  for (const [seed, channels] of [
+    [1, 4],
+    [2, 12],
+    [3, 200],
+  ] as const) {
+    const random = generator(seed)
+    const subscriptions = new Subscriptions()
+    const plain = new Map<Channel, number>()
+    for (let step = 0; step < 2_000; step++) {
+      const channel = tree.create(name(`/c/${random(channels)}`))
+      if (random(2) === 0) {
+        subscriptions.set(channel, step)
+        plain.set(channel, step)
+      } else {
+        subscriptions.delete(channel)
+        plain.delete(channel)
+      }
+      const asked = tree.create(name(`/c/${random(channels)}`))
+      if (subscriptions.indexIn(asked) !== plain.get(asked)) t.fail(`seed ${seed}, step ${step}: ${asked.name}`)
+    }
+    t.same(
+      subscriptions.channels().map(channel => channel.name),
+      [...plain.keys()].map(channel => channel.name),
+      `seed ${seed}`,
+    )
+  }
+  t.end()
+})
+
 t.test('tree: a list that is walked does not change under the walker', t => {
   const { tree } = makeTree()
   const channel = tree.create(name('/a'))
@@ -160,7 +192,6 @@ t.test('tree: listeners of a pattern are found for a channel that does not exist
 })
 
 class Item implements Timed {
-  heapAt = -1
   heapIndex = -1
   constructor(public at: number) {}
   deadline(): number {
