@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
 import { readCookie } from './cookie.js'
-import { textFrame } from './frame.js'
+import { FrameBatch, frameOf, textFrame } from './frame.js'
 import { type Host, LONGEST_TIMER, type Peer } from './host.js'
 import type { PollingContext } from './polling.js'
 
@@ -41,6 +41,7 @@ export class WebSockets {
   /** Looks for silent sockets; one timer for all, as one for each would take a tenth of a session's memory. */
   #looking: NodeJS.Timeout | undefined
   readonly host: Host
+  readonly batch = new FrameBatch()
   readonly messagesPerFrame: number
   readonly maxMessageSize: number
 
@@ -179,11 +180,9 @@ class SocketPeer implements Peer {
   #messages(messages: readonly FrozenMessage[]): void {
     const perFrame = this.sockets.messagesPerFrame
     if (perFrame === 1 && this.#ready !== null) {
-      for (let i = 0; i < messages.length; i++) {
-        const message = messages[i]!
-        message.frame ??= textFrame(`[${message.json}]`)
-        this.#ready.write(message.frame)
-      }
+      const batch = messages.length > 1 ? this.sockets.batch.of(messages) : null
+      if (batch !== null) this.#ready.write(batch)
+      else for (let i = 0; i < messages.length; i++) this.#ready.write(frameOf(messages[i]!))
       return
     }
     for (let i = 0; i < messages.length; i += perFrame) {

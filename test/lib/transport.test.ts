@@ -3,12 +3,12 @@
 import type { EventEmitter } from 'node:events'
 import t from 'tap'
 import * as ws from 'ws'
-import { freezePublished, type Message, parseEnvelope } from '../../bayeux/message.js'
+import { type FrozenMessage, freeze, freezePublished, type Message, parseEnvelope } from '../../bayeux/message.js'
 import { resolve } from '../../bayeux/options.js'
 import { messageFields, readBody } from '../../lib/body.js'
 import { callbackOf, callbackScript } from '../../lib/callback.js'
 import { BrowserCookie, readCookie } from '../../lib/cookie.js'
-import { textFrame } from '../../lib/frame.js'
+import { FrameBatch, textFrame } from '../../lib/frame.js'
 import { randomId } from '../../lib/id.js'
 import { transportOptions } from '../../lib/options.js'
 import { Origins } from '../../lib/origin.js'
@@ -177,6 +177,23 @@ t.test('frame: what ws reads from it is the text, at every size of the header', 
 })
 
 /** Messages as ws reads them from a server. */
+t.test(
+  'frame: a batch is the frames of its messages, one behind the other, and made once for those who get the same',
+  async t => {
+    const messages = (...lengths: number[]) => lengths.map(length => freeze({ channel: '/a', data: 'é'.repeat(length) }))
+    const plain = (of: readonly FrozenMessage[]): Buffer => Buffer.concat(of.map(message => textFrame(`[${message.json}]`)))
+    const batch = new FrameBatch()
+    const two = messages(10, 100)
+    const bytes = batch.of(two)!
+    t.same(bytes, plain(two))
+    t.equal(batch.of([...two]), bytes, 'the same messages in another list')
+    for (const other of [[two[0]!], [two[1]!, two[0]!], [...two, two[0]!], messages(10, 100), messages(0, 0, 0, 31_000)])
+      t.same(batch.of(other), plain(other), 'others')
+    t.equal(batch.of(messages(40_000, 1)), null, 'too long to be copied')
+    t.end()
+  },
+)
+
 async function parsed(frames: readonly Buffer[]): Promise<string[]> {
   const receiver = new Receiver({ isServer: false })
   const messages: string[] = []
