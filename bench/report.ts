@@ -1,9 +1,9 @@
-// report: RESULTS.md and its charts, from what the questions have left in results/.
+// report: RESULTS.md and its charts, from what the questions have left in results/; of quick runs, beside their own results.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { machineLine } from './machine.js'
-import { type Chart, cells, RESULTS, type Result, readResults, type Table } from './result.js'
+import { type Chart, cells, folderOf, type Result, readResults, type Table } from './result.js'
 import { draw } from './svg.js'
 
 const FILE = join('bench', 'RESULTS.md')
@@ -15,16 +15,26 @@ doubled and reordered deliveries are sums over all of them. A ratio compares wit
 figures of different machines do not compare.
 `
 
-export function report(): void {
-  const results = readResults()
-  mkdirSync(join(RESULTS, 'charts'), { recursive: true })
-  writeFileSync(FILE, [INTRODUCTION, ...results.map(chapter)].join('\n'))
-  console.log(`${FILE}: ${results.map(({ question }) => question).join(', ')}`)
+export function report(quick: boolean): void {
+  const folder = folderOf(quick)
+  const file = quick ? join(folder, 'RESULTS.md') : FILE
+  const charts = join(folder, 'charts')
+  const results = readResults(folder)
+  mkdirSync(charts, { recursive: true })
+  const picture: Draw = (chart, name) => {
+    writeFileSync(join(charts, name), draw(chart))
+    return `![${chart.title}: ${chart.y} against ${chart.x}](${relative(dirname(file), join(charts, name))})\n`
+  }
+  writeFileSync(file, [INTRODUCTION, ...results.map(result => chapter(result, picture))].join('\n'))
+  console.log(`${file}: ${results.map(({ question }) => question).join(', ')}`)
 }
 
-function chapter({ question, about, command, machine, versions, tables, charts }: Result): string {
+/** Writes a chart to a file of that name. @returns what shows it in Markdown */
+type Draw = (chart: Chart, name: string) => string
+
+function chapter({ question, about, command, machine, versions, tables, charts }: Result, picture: Draw): string {
   const servers = Object.entries(versions).map(([name, version]) => (version.startsWith(name) ? version : `${name}: ${version}`))
-  const pictures = charts.map((chart, i) => picture(question, chart, i))
+  const pictures = charts.map((chart, i) => picture(chart, `${question}-${i + 1}.svg`))
   return [
     `## ${question}\n`,
     `${about}\n`,
@@ -32,12 +42,6 @@ function chapter({ question, about, command, machine, versions, tables, charts }
     ...pictures,
     ...tables.filter(table => table.rows.length > 0).map(markdown),
   ].join('\n')
-}
-
-function picture(question: string, chart: Chart, i: number): string {
-  const name = `${question}-${i + 1}.svg`
-  writeFileSync(join(RESULTS, 'charts', name), draw(chart))
-  return `![${chart.title}: ${chart.y} against ${chart.x}](results/charts/${name})\n`
 }
 
 function markdown(table: Table): string {

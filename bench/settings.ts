@@ -42,7 +42,7 @@ questions
   report    RESULTS.md and its charts from the results
 
 flags
-  --quick                    short, once each
+  --quick                    short, once each; kept apart, in bench/results/quick
   --peers a,b                ${peerNames.join(', ')}
   --transport websocket|long-polling
   --users n --rooms n --rooms-per-user n --ack

@@ -44,7 +44,7 @@ export async function chat(settings: Settings): Promise<void> {
   const about =
     'Bursts of 10 messages of 50 bytes to random rooms at a fixed interval, from 64 sessions that are in no room. Every delivery is timed ' +
     'from the moment its message was due, and accounted for.'
-  conclude('chat', about, tables, charts)
+  conclude(settings, about, tables, charts)
 }
 
 /** One scene on all peers, at growing rates. */

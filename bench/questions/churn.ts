@@ -24,5 +24,5 @@ export async function churn(settings: Settings): Promise<void> {
   const about =
     'Each cycle is a new connection, handshake, subscription to one room, first connect and disconnect (Socket.IO: connect and join; ' +
     'the bare servers: join).'
-  conclude('churn', about, tables)
+  conclude(settings, about, tables)
 }

@@ -25,5 +25,5 @@ export async function cpu(settings: Settings): Promise<void> {
   }
   const about =
     'CPU time of the whole server process (user and kernel, all threads) in the measured window, divided by the deliveries in it.'
-  conclude('cpu', about, tables)
+  conclude(settings, about, tables)
 }

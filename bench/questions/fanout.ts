@@ -37,5 +37,5 @@ export async function fanout(settings: Settings): Promise<void> {
     ]
     tables.push({ title: `${describe(under)}, one message`, metrics, ratioOf: 'spread', bare: bareOf(transport), rows })
   }
-  conclude('fanout', 'One message at a time to a channel that everybody subscribes to: the median of many.', tables)
+  conclude(settings, 'One message at a time to a channel that everybody subscribes to: the median of many.', tables)
 }

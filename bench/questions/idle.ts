@@ -37,7 +37,7 @@ export async function idle(settings: Settings): Promise<void> {
     tables.push({ title: `${describe(under)}, idle`, metrics, ratioOf: 'bytes', bare: bareOf(transport), rows })
   }
   conclude(
-    'idle',
+    settings,
     'What the last four fifths of the sessions add to resident memory, after collection; then the CPU that waiting takes.',
     tables,
   )

@@ -54,7 +54,7 @@ export async function saturate(settings: Settings): Promise<void> {
   const about =
     'The rate is raised step by step, then halved in towards the highest at which p99 stays below the limit, all that is offered is ' +
     'delivered in time and nothing is lost.'
-  conclude('saturate', about, tables)
+  conclude(settings, about, tables)
 }
 
 /** One search on one server. An arena that an overload has damaged is replaced. */

@@ -72,7 +72,7 @@ export async function soak(settings: Settings): Promise<void> {
     const p99 = points(({ figures }) => figures['p99']!)
     charts.push({ ...axes, title: `Latency: ${title}`, y: 'p99, ms', series: [{ name: peer, points: p99 }] })
   }
-  conclude('soak', 'Half load for a long time, with sessions that come and go beside it.', tables, charts)
+  conclude(settings, 'Half load for a long time, with sessions that come and go beside it.', tables, charts)
 }
 
 const SOAK_METRICS = [
