@@ -17,6 +17,9 @@ import type { Account } from './tally.js'
 const SERVER_CORE = 0
 const GENERATOR_CORE = 1
 
+/** Start flags that Perihelion recommends; all servers that are Node programs get them, so that no figure is of a flag. */
+export const NODE_FLAGS = ['--max-semi-space-size=64']
+
 export interface ArenaOptions {
   readonly peer: PeerName
   readonly transport: Transport
@@ -24,7 +27,7 @@ export interface ArenaOptions {
   readonly users: number
   readonly rooms: number
   readonly roomsPerUser: number
-  /** Flags of Node for every server that is a Node program. */
+  /** Flags of Node for every server that is a Node program, after NODE_FLAGS. */
   readonly nodeFlags: readonly string[]
   /** Flags of `perihelion serve`. */
   readonly flags: readonly string[]
@@ -93,7 +96,7 @@ export class Arena {
     const { peer, transport, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
     const serve: ServeOptions = { transport, ack, flags: peer === 'perihelion' ? flags : [] }
     const command = peerOf(peer).command?.(serve) ?? [
-      ...[process.execPath, '--expose-gc', ...nodeFlags, script('server.js')],
+      ...[process.execPath, '--expose-gc', ...NODE_FLAGS, ...nodeFlags, script('server.js')],
       ...[peer, JSON.stringify(serve)],
     ]
     const server = new Helper(SERVER_CORE, command)

@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { NODE_FLAGS } from './arena.js'
 import { machineLine } from './machine.js'
 import { type Chart, cells, folderOf, type Result, readResults, type Table } from './result.js'
 import { draw } from './svg.js'
@@ -10,7 +11,7 @@ const FILE = join('bench', 'RESULTS.md')
 const INTRODUCTION = `# Results
 
 Written by \`npm run bench -- report\` from \`bench/results/*.json\`; what is measured and how is in [docs/benchmarks.md](../docs/benchmarks.md).
-The server has one core for itself and the generator another. Figures are medians over several runs, in which the servers take turns; lost,
+The server has one core for itself and the generator another; servers that are Node programs start with \`${NODE_FLAGS.join(' ')}\`. Figures are medians over several runs, in which the servers take turns; lost,
 doubled and reordered deliveries are sums over all of them. A ratio compares with the figure above or below it in the same table and the same run;
 figures of different machines do not compare.
 `

@@ -1,6 +1,7 @@
 // The command line of `npm run bench`.
 
 import { parseArgs } from 'node:util'
+import { NODE_FLAGS } from './arena.js'
 import type { Transport } from './client.js'
 import { type PeerName, peerNames } from './peers/index.js'
 
@@ -50,8 +51,8 @@ flags
   --seconds n                length of a measurement
   --repetitions n            of which the median is taken
   --p99 ms                   what saturate tolerates
-  --node-flags "…"           for every server that is a Node program
-  --flags "…"                for perihelion serve
+  --node-flags="…"           for every server that is a Node program, after ${NODE_FLAGS.join(' ')}
+  --flags="…"                for perihelion serve; both need their =, since their values begin with dashes
 `
 
 /** @throws {Error} a flag or value is not known */
