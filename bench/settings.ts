@@ -31,7 +31,7 @@ export const USAGE = `npm run bench -- <question> [flags]
 
 questions
   chat      latency of every delivery against throughput, users in rooms
-  saturate  highest rate with p99 below 250 ms, found by stepping
+  saturate  highest rate with p99 below 250 ms or 1 s, found by stepping
   cpu       server CPU for each delivery at a fixed rate
   fanout    one message to all subscribers of one channel
   idle      memory and CPU of sessions that wait

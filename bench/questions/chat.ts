@@ -2,7 +2,7 @@
 // latency of every delivery against throughput.
 
 import type { Transport } from '../client.js'
-import { compare, conditions, describe, type Figures, figuresOf, METRICS, warmupOf } from '../measure.js'
+import { compare, conditions, describe, figuresOf, METRICS, named, rowsOf, warmupOf } from '../measure.js'
 import { bareOf } from '../peers/index.js'
 import { type Chart, conclude, type Row, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
@@ -56,14 +56,13 @@ async function play(
   const rates = settings.rate !== null ? [settings.rate] : settings.quick ? QUICK_RATES : RATES
   const window = 1000 * (settings.seconds ?? (settings.quick ? 3 : 6))
   console.error(describe(under))
-  const once: Settings = { ...settings, repetitions: settings.repetitions ?? 1 }
-  const rows = await compare(once, under, async (arena, peer) => {
+  const rows = await compare(settings, under, async (arena, peer) => {
     await arena.open()
     await arena.load({ rate: rates[0]!, warmup: 0, window: warmupOf(peer, settings.quick), burst: 10 })
-    const figures: Record<string, number> = {}
+    const figures = {}
     for (const rate of rates) {
       const level = figuresOf(await arena.load({ rate, warmup: settings.quick ? 500 : 2_000, window, burst: 10 }))
-      for (const [key, value] of Object.entries(level)) figures[`${key}@${rate}`] = value
+      Object.assign(figures, named(rate, level))
       if (level['p99']! > HOPELESS_P99 || level['lost']! > 0) break
     }
     return figures
@@ -75,24 +74,17 @@ async function play(
     metrics,
     ratioOf: 'p99',
     bare: bareOf(transport),
-    rows: rows.map(row => ({ peer: row.peer, values: atRate(row, rate) })).filter(row => row.values['delivered'] !== undefined),
+    rows: rowsOf(rate, rows),
   }))
   return { tables, chart: chartOf(describe(under), rows, rates) }
-}
-
-function atRate(row: Row, rate: number): Figures {
-  const suffix = `@${rate}`
-  const own = Object.entries(row.values).filter(([key]) => key.endsWith(suffix))
-  return Object.fromEntries(own.map(([key, value]) => [key.slice(0, -suffix.length), value]))
 }
 
 function chartOf(title: string, rows: readonly Row[], rates: readonly number[]): Chart {
   const series = rows.map(row => ({
     name: row.peer,
     points: rates
-      .map(rate => atRate(row, rate))
-      .filter(level => level['delivered'] !== undefined)
-      .map(level => [level['delivered']!, Math.max(0.1, level['p99']!)] as const),
+      .flatMap(rate => rowsOf(rate, [row]))
+      .map(({ values }) => [values['delivered']!, Math.max(0.1, values['p99']!)] as const),
   }))
   return { title, x: 'deliveries/s', y: 'p99 latency, ms', logarithmic: true, series }
 }
