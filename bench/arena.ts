@@ -22,7 +22,8 @@ export const NODE_FLAGS = ['--max-semi-space-size=64']
 
 export interface ArenaOptions {
   readonly peer: PeerName
-  readonly transport: Transport
+  /** More than one: users, speakers and churn take them in turn. */
+  readonly transports: readonly Transport[]
   readonly ack: boolean
   readonly users: number
   readonly rooms: number
@@ -93,8 +94,8 @@ export class Arena {
 
   /** Starts both; no session is made yet. */
   static async start(options: ArenaOptions): Promise<Arena> {
-    const { peer, transport, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
-    const serve: ServeOptions = { transport, ack, flags: peer === 'perihelion' ? flags : [] }
+    const { peer, transports, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
+    const serve: ServeOptions = { ack, flags: peer === 'perihelion' ? flags : [] }
     const command = peerOf(peer).command?.(serve) ?? [
       ...[process.execPath, '--expose-gc', ...NODE_FLAGS, ...nodeFlags, script('server.js')],
       ...[peer, JSON.stringify(serve)],
@@ -105,7 +106,7 @@ export class Arena {
     try {
       const { port } = await server.next<{ port: number }>()
       const crowd: CrowdOptions = { users, rooms, roomsPerUser, server: server.pid }
-      await arena.#do({ do: 'gather', peer, transport, target: { port, ack }, crowd })
+      await arena.#do({ do: 'gather', peer, transports, target: { port, ack }, crowd })
       return arena
     } catch (error) {
       await arena.end()

@@ -9,7 +9,7 @@ export type Command =
   | {
       readonly do: 'gather'
       readonly peer: PeerName
-      readonly transport: Transport
+      readonly transports: readonly Transport[]
       readonly target: Target
       readonly crowd: CrowdOptions
     }
@@ -27,7 +27,11 @@ answerLines(async line => {
   const command = JSON.parse(line) as Command
   switch (command.do) {
     case 'gather':
-      crowd = new Crowd(peerOf(command.peer).clients[command.transport]!, command.target, command.crowd)
+      crowd = new Crowd(
+        command.transports.map(transport => peerOf(command.peer).clients[transport]!),
+        command.target,
+        command.crowd,
+      )
       return {}
     case 'open':
       return { seconds: await crowd.open(command.users) }

@@ -10,10 +10,16 @@ import type { Settings } from './settings.js'
 /** The conditions of one table. */
 export type Conditions = Omit<ArenaOptions, 'peer'>
 
-export function conditions(settings: Settings, transport: Transport, users: number, rooms = 100, roomsPerUser = 1): Conditions {
+export function conditions(
+  settings: Settings,
+  transport: Transport | readonly Transport[],
+  users: number,
+  rooms = 100,
+  roomsPerUser = 1,
+): Conditions {
   const { ack, nodeFlags, flags } = settings
   return {
-    transport,
+    transports: typeof transport === 'string' ? [transport] : transport,
     ack,
     nodeFlags,
     flags,
@@ -23,9 +29,9 @@ export function conditions(settings: Settings, transport: Transport, users: numb
   }
 }
 
-export function describe({ transport, ack, users, rooms, roomsPerUser }: Conditions): string {
+export function describe({ transports, ack, users, rooms, roomsPerUser }: Omit<Conditions, 'nodeFlags' | 'flags'>): string {
   const count = (n: number, word: string): string => `${n.toLocaleString('en')} ${word}${n === 1 ? '' : 's'}`
-  return `${transport}${ack ? ' with acks' : ''}, ${count(users, 'user')} in ${roomsPerUser} of ${count(rooms, 'room')}`
+  return `${transports.join(' and ')}${ack ? ' with acks' : ''}, ${count(users, 'user')} in ${roomsPerUser} of ${count(rooms, 'room')}`
 }
 
 /** What a JIT compiler needs before its server is measured, ms: a JVM more than Node (from its eighth second on its figures stay). */
@@ -44,9 +50,7 @@ export async function compare(
   measure: (arena: Arena, peer: PeerName, before: readonly Figures[]) => Promise<Figures>,
   usual = 1,
 ): Promise<Row[]> {
-  const able = settings.peers.filter(
-    name => peerOf(name).clients[under.transport] !== undefined && (!under.ack || peerOf(name).ack),
-  )
+  const able = settings.peers.filter(name => canDo(name, under.transports) && (!under.ack || peerOf(name).ack))
   const runs = new Map<PeerName, Figures[]>(able.map(name => [name, []]))
   const repetitions = settings.repetitions ?? (settings.quick ? 1 : usual)
   for (let repetition = 0; repetition < repetitions; repetition++) {
@@ -64,6 +68,9 @@ export async function compare(
   }
   return able.map(peer => ({ peer, values: medians(runs.get(peer)!) })).filter(row => Object.keys(row.values).length > 0)
 }
+
+const canDo = (name: PeerName, transports: readonly Transport[]): boolean =>
+  transports.every(transport => peerOf(name).clients[transport] !== undefined)
 
 export type Figures = Readonly<Record<string, number>>
 

@@ -37,7 +37,7 @@ questions
   idle      memory and CPU of sessions that wait
   churn     sessions made and ended per second
   engine    ns for each step inside one process, without sockets
-  soak      a fixed load, with sessions that come and go, for an hour (--seconds)
+  soak      a fixed load on both transports, with sessions that come and go, for an hour (--seconds)
   profile   where the server's CPU time goes at a fixed rate
   all       everything but soak and profile, then report
   report    RESULTS.md and its charts from the results
