@@ -1,13 +1,18 @@
-// report: RESULTS.md and its charts, from what the questions have left in results/; of quick runs, beside their own results.
+// report: RESULTS.md with its charts, and the table in README.md, from what the questions have left in results/. That of quick runs stays
+// beside their own results.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { NODE_FLAGS } from './arena.js'
+import { GLANCE, glance } from './glance.js'
 import { machineLine } from './machine.js'
 import { type Chart, cells, folderOf, type Result, readResults, type Table } from './result.js'
 import { draw } from './svg.js'
 
 const FILE = join('bench', 'RESULTS.md')
+const README = 'README.md'
+const BEGIN = '<!-- benchmarks -->'
+const END = '<!-- /benchmarks -->'
 const INTRODUCTION = `# Results
 
 Written by \`npm run bench -- report\` from \`bench/results/*.json\`; what is measured and how is in [docs/benchmarks.md](../docs/benchmarks.md).
@@ -26,7 +31,10 @@ export function report(quick: boolean): void {
     writeFileSync(join(charts, name), draw(chart))
     return `![${chart.title}: ${chart.y} against ${chart.x}](${relative(dirname(file), join(charts, name))})\n`
   }
-  writeFileSync(file, [INTRODUCTION, ...results.map(result => chapter(result, picture))].join('\n'))
+  const table = glance(results)
+  const summary = table.length === 1 ? [] : [`## At a glance\n\n${grid(table)}\n\n${GLANCE}\n`]
+  writeFileSync(file, [INTRODUCTION, ...summary, ...results.map(result => chapter(result, picture))].join('\n'))
+  if (!quick) intoReadme(table, results)
   console.log(`${file}: ${results.map(({ question }) => question).join(', ')}`)
 }
 
@@ -46,9 +54,27 @@ function chapter({ question, about, command, machine, versions, tables, charts }
 }
 
 function markdown(table: Table): string {
-  const [head, ...lines] = cells(table)
+  return `### ${table.title}\n\n${grid(cells(table))}\n`
+}
+
+function grid([head, ...lines]: readonly (readonly string[])[]): string {
   const row = (line: readonly string[]): string => `| ${line.join(' | ')} |`
-  return [`### ${table.title}\n`, row(head!), row(head!.map((_, i) => (i === 0 ? '---' : '--:'))), ...lines.map(row), ''].join(
-    '\n',
-  )
+  return [row(head!), row(head!.map((_, i) => (i === 0 ? '---' : '--:'))), ...lines.map(row)].join('\n')
+}
+
+/** Puts the table, one chart and the machine between the markers of the README, if it has them and there are figures. */
+function intoReadme(table: readonly string[][], results: readonly Result[]): void {
+  const readme = readFileSync(README, 'utf8')
+  const [from, to] = [readme.indexOf(BEGIN), readme.indexOf(END)]
+  if (from === -1 || to < from || table.length === 1) return
+  const chart = results.find(({ question }) => question === 'chat')?.charts[0]
+  const file = join(folderOf(false), 'charts', 'chat-1.svg')
+  const parts = [
+    BEGIN,
+    grid(table),
+    `${GLANCE}\nThe machine: ${machineLine(results[0]!.machine)}. All figures, with more servers, rates and crowds, are in [bench/RESULTS.md](bench/RESULTS.md).`,
+    ...(chart === undefined ? [] : [`![${chart.title}: ${chart.y} against ${chart.x}](${file})`]),
+    END,
+  ]
+  writeFileSync(README, readme.slice(0, from) + parts.join('\n\n') + readme.slice(to + END.length))
 }

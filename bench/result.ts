@@ -106,7 +106,7 @@ export function text(table: Table): string {
   return [table.title, ...padded].join('\n')
 }
 
-function figure(value: number | undefined, digits: number): string {
+export function figure(value: number | undefined, digits: number): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
