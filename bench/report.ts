@@ -4,7 +4,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { NODE_FLAGS } from './arena.js'
-import { GLANCE, glance } from './glance.js'
+import { GLANCE, glance, LINES } from './glance.js'
 import { machineLine } from './machine.js'
 import { type Chart, cells, folderOf, type Result, readResults, type Table } from './result.js'
 import { draw } from './svg.js'
@@ -16,9 +16,9 @@ const END = '<!-- /benchmarks -->'
 const INTRODUCTION = `# Results
 
 Written by \`npm run bench -- report\` from \`bench/results/*.json\`; what is measured and how is in [docs/benchmarks.md](../docs/benchmarks.md).
-The server has one core for itself and the generator another; servers that are Node programs start with \`${NODE_FLAGS.join(' ')}\`. Figures are medians over several runs, in which the servers take turns; lost,
-doubled and reordered deliveries are sums over all of them. A ratio compares with the figure above or below it in the same table and the same run;
-figures of different machines do not compare.
+The server has one core for itself and the generator another; servers that are Node programs start with \`${NODE_FLAGS.join(' ')}\`. The servers
+take turns; where they do so several times over (three times in cpu and fanout), figures are medians, and lost, doubled and reordered deliveries
+are sums. A ratio compares with the figure above or below it in the same table and the same run; figures of different machines do not compare.
 `
 
 export function report(quick: boolean): void {
@@ -35,7 +35,9 @@ export function report(quick: boolean): void {
   const summary = table.length === 1 ? [] : [`## At a glance\n\n${grid(table)}\n\n${GLANCE}\n`]
   writeFileSync(file, [INTRODUCTION, ...summary, ...results.map(result => chapter(result, picture))].join('\n'))
   if (!quick) intoReadme(table, results)
-  console.log(`${file}: ${results.map(({ question }) => question).join(', ')}`)
+  console.log(
+    `${file}: ${results.map(({ question }) => question).join(', ')}; ${table.length - 1} of ${LINES.length} figures at a glance`,
+  )
 }
 
 /** Writes a chart to a file of that name. @returns what shows it in Markdown */

@@ -64,10 +64,15 @@ export async function soak(settings: Settings): Promise<void> {
   })
   const axes = { x: 'minutes', logarithmic: false }
   const charts: Chart[] = [
-    { ...axes, title: `Memory of ${peer}`, y: 'resident, MiB', series: [series(peer, ({ rss }) => rss)] },
     {
       ...axes,
-      title: `Latency of ${peer}`,
+      title: `Memory of ${peerOf(peer).title}`,
+      y: 'resident, MiB',
+      series: [series(peerOf(peer).title, ({ rss }) => rss)],
+    },
+    {
+      ...axes,
+      title: `Latency of ${peerOf(peer).title}`,
       y: 'p99, ms',
       series: transports.map((name, i) => series(name, ({ p99s }) => p99s[i]!)),
     },
