@@ -132,8 +132,8 @@ export class Arena {
     return this.#do({ do: 'churn', concurrency, warmup, window })
   }
 
-  async beginChurn(concurrency: number): Promise<void> {
-    await this.#do({ do: 'beginChurn', concurrency })
+  async beginChurn(concurrency: number, pause: number): Promise<void> {
+    await this.#do({ do: 'beginChurn', concurrency, pause })
   }
 
   /** @returns how many sessions came and went since its beginning */

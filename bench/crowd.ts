@@ -183,8 +183,12 @@ export class Crowd {
     return { spreads, account: this.#tally.account(), faults: this.#faults.splice(0) }
   }
 
-  /** From now on sessions come and go, so many at a time, each in one room. What they hear is no part of the account. */
-  beginChurn(concurrency: number): void {
+  /**
+   * From now on sessions come and go, so many at a time, each in one room. What they hear is no part of the account.
+   *
+   * @param pause ms between the end of one and the beginning of the next
+   */
+  beginChurn(concurrency: number, pause = 0): void {
     const deaf: Ears = { heard: () => undefined, fault: reason => this.#fault(reason) }
     const worker = async (i: number): Promise<void> => {
       while (this.#churning !== null) {
@@ -192,6 +196,7 @@ export class Crowd {
         await client.open([Math.floor(this.#random() * this.options.rooms)])
         await client.close()
         this.#cycles++
+        if (pause > 0) await sleep(pause)
       }
     }
     this.#cycles = 0

@@ -17,7 +17,7 @@ export type Command =
   | ({ readonly do: 'load' } & LoadOptions)
   | { readonly do: 'fanout'; readonly times: number; readonly pause: number }
   | { readonly do: 'churn'; readonly concurrency: number; readonly warmup: number; readonly window: number }
-  | { readonly do: 'beginChurn'; readonly concurrency: number }
+  | { readonly do: 'beginChurn'; readonly concurrency: number; readonly pause: number }
   | { readonly do: 'endChurn' }
   | { readonly do: 'close' }
 
@@ -42,7 +42,7 @@ answerLines(async line => {
     case 'churn':
       return await crowd.churn(command.concurrency, command.warmup, command.window)
     case 'beginChurn':
-      crowd.beginChurn(command.concurrency)
+      crowd.beginChurn(command.concurrency, command.pause)
       return {}
     case 'endChurn':
       return { cycles: await crowd.endChurn() }

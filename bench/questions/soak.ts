@@ -12,6 +12,8 @@ const HOUR = 3_600
 const RATE = 20_000
 const USERS = 1_000
 const CHURNING = 4
+/** Between one session and the next, ms: without it they would take all the CPU time that the load leaves. */
+const PAUSE = 20
 /** How often memory and latency are read, ms. */
 const PERIOD = 10_000
 /** How long sessions may stay after the last of them has said goodbye, ms. */
@@ -30,7 +32,7 @@ export async function soak(settings: Settings): Promise<void> {
     await arena.open()
     await arena.load({ rate, warmup: 0, window: warmupOf(peer, false), burst: 10 })
     const from = Date.now()
-    await arena.beginChurn(CHURNING)
+    await arena.beginChurn(CHURNING, PAUSE)
     for (let period = 1; period <= periods; period++) {
       const load = await arena.load({ rate, warmup: 0, window: PERIOD, burst: 10 })
       const sample = {
