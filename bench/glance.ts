@@ -81,18 +81,22 @@ export const LINES: readonly Line[] = [
   })),
 ]
 
-/** The bare server of a line's transport has the second column. */
+/** Who has the second column: under overload the bare server that gathers is the limit (docs/benchmarks.md, "The bare servers"). */
+const limitOf = ({ question, transport }: Line): PeerName =>
+  question === 'saturate' && transport === 'websocket' ? 'bare-ws-gathered' : bareOf(transport)
+
 const OTHERS: readonly PeerName[] = ['socket.io', 'faye', 'cometd-nodejs', 'cometd-java']
 
 /** @returns head and lines; a line is left out as long as Perihelion has no figure of it */
 export function glance(results: readonly Result[]): string[][] {
   const head = ['', peerOf('perihelion').title, 'bare Node', ...OTHERS.map(name => peerOf(name).title)]
-  const lines = LINES.flatMap(({ label, transport, question, table, key, digits }) => {
+  const lines = LINES.flatMap(line => {
+    const { label, question, table, key, digits } = line
     const rows = results.find(result => result.question === question)?.tables.find(({ title }) => title === table)?.rows ?? []
     const figureOf = (name: PeerName): number => rows.find(({ peer }) => peer === name)?.values[key] ?? Number.NaN
     const own = figureOf('perihelion')
     if (Number.isNaN(own)) return []
-    const beside = [bareOf(transport), ...OTHERS].map(figureOf)
+    const beside = [limitOf(line), ...OTHERS].map(figureOf)
     const cells = beside.map(value => (Number.isNaN(value) ? '–' : `${figure(value, digits)} (${figure(value / own, 2)}×)`))
     return [[label, figure(own, digits), ...cells]]
   })
