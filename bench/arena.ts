@@ -17,14 +17,18 @@ import type { Account } from './tally.js'
 const SERVER_CORE = 0
 const GENERATOR_CORE = 1
 
+/** Start flags that Perihelion recommends; all servers that are Node programs get them, so that no figure is of a flag. */
+export const NODE_FLAGS = ['--max-semi-space-size=64']
+
 export interface ArenaOptions {
   readonly peer: PeerName
-  readonly transport: Transport
+  /** More than one: users, speakers and churn take them in turn. */
+  readonly transports: readonly Transport[]
   readonly ack: boolean
   readonly users: number
   readonly rooms: number
   readonly roomsPerUser: number
-  /** Flags of Node for every server that is a Node program. */
+  /** Flags of Node for every server that is a Node program, after NODE_FLAGS. */
   readonly nodeFlags: readonly string[]
   /** Flags of `perihelion serve`. */
   readonly flags: readonly string[]
@@ -90,10 +94,10 @@ export class Arena {
 
   /** Starts both; no session is made yet. */
   static async start(options: ArenaOptions): Promise<Arena> {
-    const { peer, transport, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
-    const serve: ServeOptions = { transport, ack, flags: peer === 'perihelion' ? flags : [] }
+    const { peer, transports, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
+    const serve: ServeOptions = { ack, flags: peer === 'perihelion' ? flags : [] }
     const command = peerOf(peer).command?.(serve) ?? [
-      ...[process.execPath, '--expose-gc', ...nodeFlags, script('server.js')],
+      ...[process.execPath, '--expose-gc', ...NODE_FLAGS, ...nodeFlags, script('server.js')],
       ...[peer, JSON.stringify(serve)],
     ]
     const server = new Helper(SERVER_CORE, command)
@@ -102,7 +106,7 @@ export class Arena {
     try {
       const { port } = await server.next<{ port: number }>()
       const crowd: CrowdOptions = { users, rooms, roomsPerUser, server: server.pid }
-      await arena.#do({ do: 'gather', peer, transport, target: { port, ack }, crowd })
+      await arena.#do({ do: 'gather', peer, transports, target: { port, ack }, crowd })
       return arena
     } catch (error) {
       await arena.end()
@@ -128,8 +132,8 @@ export class Arena {
     return this.#do({ do: 'churn', concurrency, warmup, window })
   }
 
-  async beginChurn(concurrency: number): Promise<void> {
-    await this.#do({ do: 'beginChurn', concurrency })
+  async beginChurn(concurrency: number, pause: number): Promise<void> {
+    await this.#do({ do: 'beginChurn', concurrency, pause })
   }
 
   /** @returns how many sessions came and went since its beginning */

@@ -1,10 +1,11 @@
 // A crowd: all clients of one run, in one process, and what is done with them.
 //
 // Users are in rooms and listen. Speakers are sessions of their own, in no room, which publish; so no user's deliveries ride on the answer
-// to its own publish, and the order in a room is known. Rooms are drawn from a seeded generator: every server gets the same crowd.
+// to its own publish, and the order in a room is known. Where there are several kinds of clients, they take turns: each kind has its share of
+// the users of a room, of the speakers and of the sessions that come and go, and all are in one account. Rooms are drawn from a seeded generator: every server gets the same crowd.
 
 import type { Client, ClientClass, Ears, Target } from './client.js'
-import type { Latency } from './histogram.js'
+import { Histogram, type Latency } from './histogram.js'
 import { cpuSeconds } from './machine.js'
 import { payload } from './payload.js'
 import { type Account, Tally } from './tally.js'
@@ -29,6 +30,8 @@ export interface LoadOptions {
 
 export interface LoadResult extends Account {
   readonly latency: Latency
+  /** The same for each kind of clients. */
+  readonly latencies: readonly Latency[]
   /** Deliveries per second within the window: what was sent for, and what came. */
   readonly offered: number
   readonly delivered: number
@@ -78,12 +81,12 @@ export class Crowd {
   #cycles = 0
 
   constructor(
-    private readonly Client: ClientClass,
+    private readonly kinds: readonly ClientClass[],
     private readonly target: Target,
     private readonly options: CrowdOptions,
   ) {
     this.#memberships = Array.from({ length: options.users }, () => this.#draw(options.roomsPerUser))
-    this.#tally = new Tally(options.rooms, this.#memberships)
+    this.#tally = new Tally(options.rooms, this.#memberships, kinds.length)
   }
 
   /** Makes sessions until there are so many users, and the speakers. @returns how long it took, s */
@@ -96,14 +99,14 @@ export class Crowd {
         heard: (bytes, mark) => this.#tally.heard(user, bytes, mark),
         fault: reason => this.#fault(reason),
       }
-      const client = new this.Client(this.target, ears)
+      const client = this.#client(user, ears)
       await client.open(this.#memberships[user]!)
       client.listen()
       this.#users.push(client)
     })
     const deaf: Ears = { heard: () => this.#fault('a speaker got a message'), fault: reason => this.#fault(reason) }
-    await inParallel(SPEAKERS - this.#speakers.length, OPENING, async () => {
-      const speaker = new this.Client(this.target, deaf)
+    await inParallel(SPEAKERS - this.#speakers.length, OPENING, async i => {
+      const speaker = this.#client(i, deaf)
       await speaker.open([])
       this.#speakers.push(speaker)
     })
@@ -116,7 +119,7 @@ export class Crowd {
     const { users, rooms, roomsPerUser, server } = this.options
     const interval = (1000 * burst * ((users * roomsPerUser) / rooms)) / rate
     const begin = performance.now()
-    tally.latency.clear()
+    for (const latency of tally.latencies) latency.clear()
     tally.windowFrom = begin + warmup
     tally.windowTo = tally.windowFrom + window
     const bursts = Math.floor((warmup + window) / interval)
@@ -155,7 +158,8 @@ export class Crowd {
     const account = tally.account()
     return {
       ...difference(account, before.account),
-      latency: tally.latency.summary(),
+      latency: Histogram.of(tally.latencies).summary(),
+      latencies: tally.latencies.map(latency => latency.summary()),
       offered: (after.expected - before.expected) / seconds,
       delivered: received / seconds,
       cpuPerDelivery: (1e6 * (after.server - before.server)) / received,
@@ -179,20 +183,25 @@ export class Crowd {
     return { spreads, account: this.#tally.account(), faults: this.#faults.splice(0) }
   }
 
-  /** From now on sessions come and go, so many at a time, each in one room. What they hear is no part of the account. */
-  beginChurn(concurrency: number): void {
+  /**
+   * From now on sessions come and go, so many at a time, each in one room. What they hear is no part of the account.
+   *
+   * @param pause ms between the end of one and the beginning of the next
+   */
+  beginChurn(concurrency: number, pause = 0): void {
     const deaf: Ears = { heard: () => undefined, fault: reason => this.#fault(reason) }
-    const worker = async (): Promise<void> => {
+    const worker = async (i: number): Promise<void> => {
       while (this.#churning !== null) {
-        const client = new this.Client(this.target, deaf)
+        const client = this.#client(i, deaf)
         await client.open([Math.floor(this.#random() * this.options.rooms)])
         await client.close()
         this.#cycles++
+        if (pause > 0) await sleep(pause)
       }
     }
     this.#cycles = 0
     this.#churning = [] // the workers look at it when they begin
-    this.#churning.push(...Array.from({ length: concurrency }, worker))
+    this.#churning.push(...Array.from({ length: concurrency }, (_, i) => worker(i)))
     for (const working of this.#churning) working.catch((error: unknown) => this.#fault(String(error)))
   }
 
@@ -226,6 +235,10 @@ export class Crowd {
   async close(): Promise<void> {
     const all = [...this.#users, ...this.#speakers]
     await inParallel(all.length, OPENING, i => all[i]!.close())
+  }
+
+  #client(i: number, ears: Ears): Client {
+    return new this.kinds[i % this.kinds.length]!(this.target, ears)
   }
 
   #say(burst: number, at: number): void {

@@ -9,7 +9,7 @@ export type Command =
   | {
       readonly do: 'gather'
       readonly peer: PeerName
-      readonly transport: Transport
+      readonly transports: readonly Transport[]
       readonly target: Target
       readonly crowd: CrowdOptions
     }
@@ -17,7 +17,7 @@ export type Command =
   | ({ readonly do: 'load' } & LoadOptions)
   | { readonly do: 'fanout'; readonly times: number; readonly pause: number }
   | { readonly do: 'churn'; readonly concurrency: number; readonly warmup: number; readonly window: number }
-  | { readonly do: 'beginChurn'; readonly concurrency: number }
+  | { readonly do: 'beginChurn'; readonly concurrency: number; readonly pause: number }
   | { readonly do: 'endChurn' }
   | { readonly do: 'close' }
 
@@ -27,7 +27,11 @@ answerLines(async line => {
   const command = JSON.parse(line) as Command
   switch (command.do) {
     case 'gather':
-      crowd = new Crowd(peerOf(command.peer).clients[command.transport]!, command.target, command.crowd)
+      crowd = new Crowd(
+        command.transports.map(transport => peerOf(command.peer).clients[transport]!),
+        command.target,
+        command.crowd,
+      )
       return {}
     case 'open':
       return { seconds: await crowd.open(command.users) }
@@ -38,7 +42,7 @@ answerLines(async line => {
     case 'churn':
       return await crowd.churn(command.concurrency, command.warmup, command.window)
     case 'beginChurn':
-      crowd.beginChurn(command.concurrency)
+      crowd.beginChurn(command.concurrency, command.pause)
       return {}
     case 'endChurn':
       return { cycles: await crowd.endChurn() }

@@ -24,6 +24,18 @@ export class Histogram {
   #sum = 0
   #max = 0
 
+  /** All of several. */
+  static of(parts: readonly Histogram[]): Histogram {
+    const whole = new Histogram()
+    for (const part of parts) {
+      for (let bucket = 0; bucket < BUCKETS; bucket++) whole.#counts[bucket]! += part.#counts[bucket]!
+      whole.#count += part.#count
+      whole.#sum += part.#sum
+      whole.#max = Math.max(whole.#max, part.#max)
+    }
+    return whole
+  }
+
   /** @param ms never negative but for the rounding of clocks */
   add(ms: number): void {
     const us = ms > 0 ? Math.floor(ms * 1000) : 0

@@ -10,10 +10,16 @@ import type { Settings } from './settings.js'
 /** The conditions of one table. */
 export type Conditions = Omit<ArenaOptions, 'peer'>
 
-export function conditions(settings: Settings, transport: Transport, users: number, rooms = 100, roomsPerUser = 1): Conditions {
+export function conditions(
+  settings: Settings,
+  transport: Transport | readonly Transport[],
+  users: number,
+  rooms = 100,
+  roomsPerUser = 1,
+): Conditions {
   const { ack, nodeFlags, flags } = settings
   return {
-    transport,
+    transports: typeof transport === 'string' ? [transport] : transport,
     ack,
     nodeFlags,
     flags,
@@ -23,17 +29,17 @@ export function conditions(settings: Settings, transport: Transport, users: numb
   }
 }
 
-export function describe({ transport, ack, users, rooms, roomsPerUser }: Conditions): string {
+export function describe({ transports, ack, users, rooms, roomsPerUser }: Omit<Conditions, 'nodeFlags' | 'flags'>): string {
   const count = (n: number, word: string): string => `${n.toLocaleString('en')} ${word}${n === 1 ? '' : 's'}`
-  return `${transport}${ack ? ' with acks' : ''}, ${count(users, 'user')} in ${roomsPerUser} of ${count(rooms, 'room')}`
+  return `${transports.join(' and ')}${ack ? ' with acks' : ''}, ${count(users, 'user')} in ${roomsPerUser} of ${count(rooms, 'room')}`
 }
 
-/** What a JIT compiler needs before its server is measured: a JVM more than Node. */
+/** What a JIT compiler needs before its server is measured, ms: a JVM more than Node (from its eighth second on its figures stay). */
 export const warmupOf = (peer: PeerName, quick: boolean): number =>
-  (peerOf(peer).needs === 'maven' ? 4 : 1) * (quick ? 1_500 : 5_000)
+  (peerOf(peer).needs === 'maven' ? 2.5 : 1) * (quick ? 1_500 : 4_000)
 
 /**
- * Measures all peers that can do it, in turn, `repetitions` times.
+ * Measures all peers that can do it, in turn, as often as the command line says or else as is usual for the question.
  *
  * @param measure gives the figures of one run in a fresh arena
  * @returns a row for each peer: the median of each figure
@@ -42,12 +48,11 @@ export async function compare(
   settings: Settings,
   under: Conditions,
   measure: (arena: Arena, peer: PeerName, before: readonly Figures[]) => Promise<Figures>,
+  usual = 1,
 ): Promise<Row[]> {
-  const able = settings.peers.filter(
-    name => peerOf(name).clients[under.transport] !== undefined && (!under.ack || peerOf(name).ack),
-  )
+  const able = settings.peers.filter(name => canDo(name, under.transports) && (!under.ack || peerOf(name).ack))
   const runs = new Map<PeerName, Figures[]>(able.map(name => [name, []]))
-  const repetitions = settings.repetitions ?? (settings.quick ? 1 : 3)
+  const repetitions = settings.repetitions ?? (settings.quick ? 1 : usual)
   for (let repetition = 0; repetition < repetitions; repetition++) {
     for (const peer of able) {
       const before = runs.get(peer)!
@@ -63,6 +68,9 @@ export async function compare(
   }
   return able.map(peer => ({ peer, values: medians(runs.get(peer)!) })).filter(row => Object.keys(row.values).length > 0)
 }
+
+const canDo = (name: PeerName, transports: readonly Transport[]): boolean =>
+  transports.every(transport => peerOf(name).clients[transport] !== undefined)
 
 export type Figures = Readonly<Record<string, number>>
 
@@ -81,14 +89,32 @@ export async function inArena<T>(options: ArenaOptions, work: (arena: Arena) => 
 }
 
 function medians(runs: readonly Figures[]): Figures {
-  const keys = Object.keys(runs[0] ?? {})
-  return Object.fromEntries(keys.map(key => [key, SUMMED.has(key) ? sum(runs, key) : median(runs.map(run => run[key]!))]))
+  const keys = new Set(runs.flatMap(Object.keys))
+  return Object.fromEntries(
+    [...keys].map(key => {
+      const values = runs.map(run => run[key]).filter(value => value !== undefined)
+      return [key, SUMMED.has(key.split('@')[0]!) ? values.reduce((total, value) => total + value, 0) : median(values)]
+    }),
+  )
 }
 
 /** Of these every single one counts. */
 const SUMMED = new Set(['lost', 'doubled', 'reordered'])
 
-const sum = (runs: readonly Figures[], key: string): number => runs.reduce((total, run) => total + run[key]!, 0)
+/** Figures of one part of a run, in which several parts are measured: the part's name goes behind each key. */
+export function named(part: number | string, figures: Figures): Figures {
+  return Object.fromEntries(Object.entries(figures).map(([key, value]) => [`${key}@${part}`, value]))
+}
+
+/** The rows of one part again; peers that have no figures of it are left out. */
+export function rowsOf(part: number | string, rows: readonly Row[]): Row[] {
+  const suffix = `@${part}`
+  const own = rows.map(({ peer, values }) => {
+    const entries = Object.entries(values).filter(([key]) => key.endsWith(suffix))
+    return { peer, values: Object.fromEntries(entries.map(([key, value]) => [key.slice(0, -suffix.length), value])) }
+  })
+  return own.filter(({ values }) => Object.keys(values).length > 0)
+}
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)

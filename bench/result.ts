@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { describeMachine, type Machine } from './machine.js'
 import { type PeerName, peerOf } from './peers/index.js'
+import type { Settings } from './settings.js'
 
 export interface Metric {
   readonly key: string
@@ -52,22 +53,30 @@ export interface Result {
 
 export const RESULTS = join('bench', 'results')
 
+/** Where results are kept; those of quick runs are not to be quoted and stay apart. */
+export const folderOf = (quick: boolean): string => (quick ? join(RESULTS, 'quick') : RESULTS)
+
 /** Puts the pieces together, prints the tables and keeps it all as JSON. */
-export function conclude(question: string, about: string, tables: readonly Table[], charts: readonly Chart[] = []): Result {
+export function conclude(
+  { question, quick }: Settings,
+  about: string,
+  tables: readonly Table[],
+  charts: readonly Chart[] = [],
+): Result {
   const names = new Set(tables.flatMap(table => table.rows.map(row => row.peer)))
   const versions = Object.fromEntries([...names].map(name => [name, peerOf(name).version()]))
   const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`
   const result: Result = { question, about, command, machine: describeMachine(), versions, tables, charts }
   for (const table of tables) console.log(`\n${text(table)}`)
-  mkdirSync(RESULTS, { recursive: true })
-  writeFileSync(join(RESULTS, `${question}.json`), `${JSON.stringify(result, null, 1)}\n`)
+  mkdirSync(folderOf(quick), { recursive: true })
+  writeFileSync(join(folderOf(quick), `${question}.json`), `${JSON.stringify(result, null, 1)}\n`)
   return result
 }
 
-export function readResults(): Result[] {
-  if (!existsSync(RESULTS)) throw new Error(`nothing in ${RESULTS}: ask a question first`)
-  const files = readdirSync(RESULTS).filter(name => name.endsWith('.json'))
-  return files.sort().map(name => JSON.parse(readFileSync(join(RESULTS, name), 'utf8')) as Result)
+export function readResults(folder: string): Result[] {
+  const files = existsSync(folder) ? readdirSync(folder).filter(name => name.endsWith('.json')) : []
+  if (files.length === 0) throw new Error(`nothing in ${folder}: ask a question first`)
+  return files.sort().map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Result)
 }
 
 /** Head and lines of a table, its ratios last. */
@@ -97,7 +106,7 @@ export function text(table: Table): string {
   return [table.title, ...padded].join('\n')
 }
 
-function figure(value: number | undefined, digits: number): string {
+export function figure(value: number | undefined, digits: number): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }

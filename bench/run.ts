@@ -33,14 +33,14 @@ async function ask(asked: Settings): Promise<void> {
   const names = asked.question === 'all' ? Object.keys(questions).filter(name => !APART.has(name)) : [asked.question]
   for (const name of names) {
     console.log(`\n${name}: ${machineLine(describeMachine())}`)
-    await questions[name]!(settings)
+    await questions[name]!({ ...settings, question: name })
   }
-  if (asked.question === 'all') report()
+  if (asked.question === 'all') report(settings.quick)
 }
 
 try {
   const settings = readSettings(process.argv.slice(2))
-  if (settings.question === 'report') report()
+  if (settings.question === 'report') report(settings.quick)
   else if (settings.question === 'all' || Object.hasOwn(questions, settings.question)) await ask(settings)
   else {
     process.stdout.write(USAGE)

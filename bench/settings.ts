@@ -1,6 +1,7 @@
 // The command line of `npm run bench`.
 
 import { parseArgs } from 'node:util'
+import { NODE_FLAGS } from './arena.js'
 import type { Transport } from './client.js'
 import { type PeerName, peerNames } from './peers/index.js'
 
@@ -30,19 +31,19 @@ export const USAGE = `npm run bench -- <question> [flags]
 
 questions
   chat      latency of every delivery against throughput, users in rooms
-  saturate  highest rate with p99 below 250 ms, found by stepping
+  saturate  highest rate with p99 below 250 ms or 1 s, found by stepping
   cpu       server CPU for each delivery at a fixed rate
   fanout    one message to all subscribers of one channel
   idle      memory and CPU of sessions that wait
   churn     sessions made and ended per second
   engine    ns for each step inside one process, without sockets
-  soak      a fixed load, with sessions that come and go, for an hour (--seconds)
+  soak      a fixed load on both transports, with sessions that come and go, for an hour (--seconds)
   profile   where the server's CPU time goes at a fixed rate
   all       everything but soak and profile, then report
   report    RESULTS.md and its charts from the results
 
 flags
-  --quick                    short, once each
+  --quick                    short, once each; kept apart, in bench/results/quick
   --peers a,b                ${peerNames.join(', ')}
   --transport websocket|long-polling
   --users n --rooms n --rooms-per-user n --ack
@@ -50,8 +51,8 @@ flags
   --seconds n                length of a measurement
   --repetitions n            of which the median is taken
   --p99 ms                   what saturate tolerates
-  --node-flags "…"           for every server that is a Node program
-  --flags "…"                for perihelion serve
+  --node-flags="…"           for every server that is a Node program, after ${NODE_FLAGS.join(' ')}
+  --flags="…"                for perihelion serve; both need their =, since their values begin with dashes
 `
 
 /** @throws {Error} a flag or value is not known */

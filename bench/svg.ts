@@ -5,7 +5,7 @@ import type { Chart, Series } from './result.js'
 const WIDTH = 760
 const HEIGHT = 380
 const LEFT = 70
-const RIGHT = 170
+const RIGHT = 210
 const TOP = 40
 const BOTTOM = 50
 const COLOURS = ['#d9480f', '#495057', '#868e96', '#1971c2', '#2f9e44', '#9c36b5', '#e67700']
@@ -13,7 +13,7 @@ const COLOURS = ['#d9480f', '#495057', '#868e96', '#1971c2', '#2f9e44', '#9c36b5
 export function draw({ title, x, y, logarithmic, series }: Chart): string {
   const xs = series.flatMap(({ points }) => points.map(point => point[0]))
   const ys = series.flatMap(({ points }) => points.map(point => point[1]))
-  const across = linear(0, Math.max(...xs, 1), LEFT, WIDTH - RIGHT)
+  const across = linear(0, Math.max(...xs, 1) * 1.03, LEFT, WIDTH - RIGHT)
   const up = logarithmic
     ? decades(Math.min(...ys), Math.max(...ys), HEIGHT - BOTTOM, TOP)
     : linear(0, Math.max(...ys, 1) * 1.05, HEIGHT - BOTTOM, TOP)

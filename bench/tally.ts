@@ -22,9 +22,10 @@ export interface Account {
 }
 
 export class Tally {
-  readonly latency = new Histogram()
+  /** By the kind of client: user n is of kind n modulo their number. */
+  readonly latencies: readonly Histogram[]
   received = 0
-  /** Only deliveries of messages sent within this window (ms of `performance.now()`) count for `latency`. */
+  /** Only deliveries of messages sent within this window (ms of `performance.now()`) count for `latencies`. */
   windowFrom = 0
   windowTo = Number.POSITIVE_INFINITY
   firstAt = 0
@@ -45,7 +46,8 @@ export class Tally {
   readonly #early = new Map<number, Set<number>>()
 
   /** @param memberships rooms of each user, all of one length */
-  constructor(rooms: number, memberships: readonly (readonly number[])[]) {
+  constructor(rooms: number, memberships: readonly (readonly number[])[], kinds: number) {
+    this.latencies = Array.from({ length: kinds }, () => new Histogram())
     this.#rooms = rooms
     this.#perUser = memberships[0]?.length ?? 0
     this.#slots = new Uint8Array(memberships.length * rooms).fill(NOT_MEMBER)
@@ -75,7 +77,7 @@ export class Tally {
     const at = sentAt(bytes, mark)
     if (this.firstAt === 0) this.firstAt = now
     this.lastAt = now
-    if (at >= this.windowFrom && at < this.windowTo) this.latency.add(now - at)
+    if (at >= this.windowFrom && at < this.windowTo) this.latencies[user % this.latencies.length]!.add(now - at)
     const room = roomOf(bytes, mark)
     const slot = this.#slots[user * this.#rooms + room]
     if (slot === undefined || slot === NOT_MEMBER) {

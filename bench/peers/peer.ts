@@ -14,7 +14,6 @@ export interface Running {
 }
 
 export interface ServeOptions {
-  readonly transport: Transport
   readonly ack: boolean
   /** What the caller passes through to the server's own options. */
   readonly flags: readonly string[]

@@ -2,30 +2,44 @@
 // latency of every delivery against throughput.
 
 import type { Transport } from '../client.js'
-import { compare, conditions, describe, type Figures, figuresOf, METRICS, warmupOf } from '../measure.js'
-import { bareOf } from '../peers/index.js'
+import { BOTH, compare, conditions, describe, figuresOf, METRICS, named, rowsOf, warmupOf } from '../measure.js'
+import { bareOf, type PeerName, peerOf } from '../peers/index.js'
 import { type Chart, conclude, type Row, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
 
 interface Scene {
-  readonly transport: Transport
+  readonly transports: readonly Transport[]
   readonly users: number
   readonly rooms: number
   readonly roomsPerUser: number
   readonly ack: boolean
+  readonly rates: readonly number[]
+  /** Leaves LATECOMERS out. */
+  readonly crowded: boolean
 }
 
-const SCENES: readonly Omit<Scene, 'transport'>[] = [
-  { users: 1_000, rooms: 100, roomsPerUser: 1, ack: false },
-  { users: 1_000, rooms: 100, roomsPerUser: 1, ack: true },
-  { users: 1_000, rooms: 100, roomsPerUser: 10, ack: false },
-  { users: 1_000, rooms: 1_000, roomsPerUser: 1, ack: false },
-  { users: 5_000, rooms: 100, roomsPerUser: 1, ack: false },
-  { users: 10_000, rooms: 1_000, roomsPerUser: 10, ack: false },
-  { users: 19_000, rooms: 1_000, roomsPerUser: 1, ack: false },
+/** The first one is the main scene; the others change one thing or two of it. */
+const MAIN: Scene = {
+  transports: BOTH,
+  users: 1_000,
+  rooms: 100,
+  roomsPerUser: 1,
+  ack: false,
+  rates: [5_000, 20_000, 80_000],
+  crowded: false,
+}
+const SIDE: Scene = { ...MAIN, rates: [20_000] }
+const SCENES: readonly Scene[] = [
+  MAIN,
+  { ...SIDE, ack: true },
+  { ...SIDE, users: 5_000, crowded: true },
+  { ...SIDE, users: 10_000, rooms: 1_000, roomsPerUser: 10, transports: ['websocket'], crowded: true },
+  { ...SIDE, users: 19_000, rooms: 1_000, rates: [5_000], crowded: true }, // over long-polling each delivery is a response of its own
 ]
-const RATES = [5_000, 20_000, 40_000, 80_000, 120_000]
 const QUICK_RATES = [5_000, 20_000]
+/** Their crowds take long to gather, or they tell nothing new there. */
+const LATECOMERS: readonly PeerName[] = ['cometd-nodejs', 'bare-ws-gathered']
+const WARMUP = 1_000
 /** A server that falls behind like this is not asked for more. */
 const HOPELESS_P99 = 2_000
 
@@ -35,35 +49,36 @@ export async function chat(settings: Settings): Promise<void> {
   const tables: Table[] = []
   const charts: Chart[] = []
   for (const scene of scenes) {
-    for (const transport of settings.transports ?? (['websocket', 'long-polling'] as const)) {
-      const { tables: more, chart } = await play(settings, { ...scene, transport })
+    for (const transport of settings.transports ?? scene.transports) {
+      const { tables: more, chart } = await play(settings, scene, transport)
       tables.push(...more)
-      charts.push(chart)
+      if (chart !== null) charts.push(chart)
     }
   }
   const about =
     'Bursts of 10 messages of 50 bytes to random rooms at a fixed interval, from 64 sessions that are in no room. Every delivery is timed ' +
-    'from the moment its message was due, and accounted for.'
-  conclude('chat', about, tables, charts)
+    'from the moment its message was due, and accounted for. Crowds of 5,000 and more leave out cometd-nodejs-server and the second bare server.'
+  conclude(settings, about, tables, charts)
 }
 
 /** One scene on all peers, at growing rates. */
 async function play(
   settings: Settings,
-  { transport, users, rooms, roomsPerUser, ack }: Scene,
-): Promise<{ tables: Table[]; chart: Chart }> {
+  { users, rooms, roomsPerUser, ack, rates: usual, crowded }: Scene,
+  transport: Transport,
+): Promise<{ tables: Table[]; chart: Chart | null }> {
   const under = conditions({ ...settings, ack: settings.ack || ack }, transport, users, rooms, roomsPerUser)
-  const rates = settings.rate !== null ? [settings.rate] : settings.quick ? QUICK_RATES : RATES
-  const window = 1000 * (settings.seconds ?? (settings.quick ? 3 : 6))
+  const rates = settings.rate !== null ? [settings.rate] : settings.quick ? QUICK_RATES : usual
+  const window = 1000 * (settings.seconds ?? (settings.quick ? 3 : 4))
+  const peers = crowded ? settings.peers.filter(name => !LATECOMERS.includes(name)) : settings.peers
   console.error(describe(under))
-  const once: Settings = { ...settings, repetitions: settings.repetitions ?? 1 }
-  const rows = await compare(once, under, async (arena, peer) => {
+  const rows = await compare({ ...settings, peers }, under, async (arena, peer) => {
     await arena.open()
     await arena.load({ rate: rates[0]!, warmup: 0, window: warmupOf(peer, settings.quick), burst: 10 })
-    const figures: Record<string, number> = {}
+    const figures = {}
     for (const rate of rates) {
-      const level = figuresOf(await arena.load({ rate, warmup: settings.quick ? 500 : 2_000, window, burst: 10 }))
-      for (const [key, value] of Object.entries(level)) figures[`${key}@${rate}`] = value
+      const level = figuresOf(await arena.load({ rate, warmup: WARMUP, window, burst: 10 }))
+      Object.assign(figures, named(rate, level))
       if (level['p99']! > HOPELESS_P99 || level['lost']! > 0) break
     }
     return figures
@@ -75,24 +90,17 @@ async function play(
     metrics,
     ratioOf: 'p99',
     bare: bareOf(transport),
-    rows: rows.map(row => ({ peer: row.peer, values: atRate(row, rate) })).filter(row => row.values['delivered'] !== undefined),
+    rows: rowsOf(rate, rows),
   }))
-  return { tables, chart: chartOf(describe(under), rows, rates) }
-}
-
-function atRate(row: Row, rate: number): Figures {
-  const suffix = `@${rate}`
-  const own = Object.entries(row.values).filter(([key]) => key.endsWith(suffix))
-  return Object.fromEntries(own.map(([key, value]) => [key.slice(0, -suffix.length), value]))
+  return { tables, chart: rates.length > 1 ? chartOf(describe(under), rows, rates) : null }
 }
 
 function chartOf(title: string, rows: readonly Row[], rates: readonly number[]): Chart {
   const series = rows.map(row => ({
-    name: row.peer,
+    name: peerOf(row.peer).title,
     points: rates
-      .map(rate => atRate(row, rate))
-      .filter(level => level['delivered'] !== undefined)
-      .map(level => [level['delivered']!, Math.max(0.1, level['p99']!)] as const),
+      .flatMap(rate => rowsOf(rate, [row]))
+      .map(({ values }) => [values['delivered']!, Math.max(0.1, values['p99']!)] as const),
   }))
   return { title, x: 'deliveries/s', y: 'p99 latency, ms', logarithmic: true, series }
 }

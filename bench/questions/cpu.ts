@@ -1,11 +1,13 @@
 // cpu: what one delivery costs the server, at a rate that every server can do.
 
-import { BOTH, compare, conditions, describe, figuresOf, METRICS, warmupOf } from '../measure.js'
-import { bareOf } from '../peers/index.js'
+import type { Arena } from '../arena.js'
+import { BOTH, compare, conditions, describe, type Figures, figuresOf, METRICS, warmupOf } from '../measure.js'
+import { bareOf, type PeerName } from '../peers/index.js'
 import { conclude, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
 
 const RATE = 20_000
+const REPETITIONS = 3
 
 export async function cpu(settings: Settings): Promise<void> {
   const rate = settings.rate ?? RATE
@@ -15,15 +17,16 @@ export async function cpu(settings: Settings): Promise<void> {
     const under = conditions(settings, transport, 1_000)
     const title = `${describe(under)}, ${rate.toLocaleString('en')} deliveries/s offered`
     console.error(title)
-    const rows = await compare(settings, under, async (arena, peer) => {
+    const measure = async (arena: Arena, peer: PeerName): Promise<Figures> => {
       await arena.open()
       return figuresOf(await arena.load({ rate, warmup: warmupOf(peer, settings.quick), window, burst: 10 }))
-    })
+    }
+    const rows = await compare(settings, under, measure, REPETITIONS)
     const { cpu: perDelivery, delivered, p50, p99, generatorCpu, lost, doubled, reordered } = METRICS
     const metrics = [perDelivery, delivered, p50, p99, generatorCpu, lost, doubled, reordered]
     tables.push({ title, metrics, ratioOf: 'cpu', bare: bareOf(transport), rows })
   }
   const about =
     'CPU time of the whole server process (user and kernel, all threads) in the measured window, divided by the deliveries in it.'
-  conclude('cpu', about, tables)
+  conclude(settings, about, tables)
 }

@@ -32,7 +32,7 @@ export async function engine(settings: Settings): Promise<void> {
   const row: Row = { peer: 'perihelion', values: Object.fromEntries(steps.map(([name, , ns]) => [name, ns])) }
   const metrics = steps.map(([key, per]) => ({ key, label: `${key}, ns/${per}`, digits: 0 }))
   const title = `bursts of ${BURST} publications, ${MEMBERS} members in each of ${ROOMS} rooms`
-  conclude('engine', 'Steps of the engine in process, with a sink that throws everything away.', [
+  conclude(settings, 'Steps of the engine in process, with a sink that throws everything away.', [
     { title, metrics, ratioOf: 'whole', bare: null, rows: [row] },
   ])
 }

@@ -1,12 +1,14 @@
 // fanout: one message to all subscribers of one channel, from the publication to the first and the last delivery.
 
-import { compare, conditions, describe, median } from '../measure.js'
+import type { Arena } from '../arena.js'
+import { compare, conditions, describe, type Figures, median } from '../measure.js'
 import { bareOf } from '../peers/index.js'
 import { conclude, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
 
 /** The most that fits the limit of 20,000 open files for one process. */
 const USERS = 19_000
+const REPETITIONS = 3
 
 export async function fanout(settings: Settings): Promise<void> {
   const times = settings.quick ? 6 : 30
@@ -14,7 +16,7 @@ export async function fanout(settings: Settings): Promise<void> {
   for (const transport of settings.transports ?? (['websocket'] as const)) {
     const under = conditions({ ...settings, rooms: 1, roomsPerUser: 1 }, transport, settings.quick ? 5_000 : USERS)
     console.error(describe(under))
-    const rows = await compare(settings, under, async arena => {
+    const measure = async (arena: Arena): Promise<Figures> => {
       await arena.open()
       await arena.fanout(Math.ceil(times / 3), 100) // the first ones meet cold code
       const { spreads, account, faults } = await arena.fanout(times, 100)
@@ -27,7 +29,8 @@ export async function fanout(settings: Settings): Promise<void> {
         lost,
         doubled,
       }
-    })
+    }
+    const rows = await compare(settings, under, measure, REPETITIONS)
     const metrics = [
       { key: 'spread', label: 'first to last ms', digits: 1 },
       { key: 'first', label: 'first ms', digits: 1 },
@@ -37,5 +40,5 @@ export async function fanout(settings: Settings): Promise<void> {
     ]
     tables.push({ title: `${describe(under)}, one message`, metrics, ratioOf: 'spread', bare: bareOf(transport), rows })
   }
-  conclude('fanout', 'One message at a time to a channel that everybody subscribes to: the median of many.', tables)
+  conclude(settings, 'One message at a time to a channel that everybody subscribes to: the median of many.', tables)
 }

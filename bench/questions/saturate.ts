@@ -3,114 +3,113 @@
 import { Arena, type ArenaOptions } from '../arena.js'
 import type { Transport } from '../client.js'
 import type { LoadResult } from '../crowd.js'
-import { type Conditions, compare, conditions, describe, type Figures, figuresOf, METRICS, warmupOf } from '../measure.js'
+import { compare, conditions, describe, type Figures, figuresOf, METRICS, named, rowsOf, warmupOf } from '../measure.js'
 import { bareOf } from '../peers/index.js'
 import { conclude, type Table } from '../result.js'
+import { nextRate } from '../search.js'
 import type { Settings } from '../settings.js'
 
-/** What the targets name; one combination instead when the command line gives any of it. */
-const SETS: readonly (readonly [transport: Transport, users: number, p99: number, roomsPerUser: number])[] = [
-  ['websocket', 1_000, 250, 1],
-  ['websocket', 5_000, 250, 1],
-  ['long-polling', 1_000, 250, 1],
-  ['long-polling', 5_000, 250, 1],
-  ['long-polling', 1_000, 1_000, 1],
-  ['long-polling', 5_000, 1_000, 1],
-  ['long-polling', 1_000, 1_000, 10],
+interface Round {
+  readonly transport: Transport
+  readonly users: number
+  readonly roomsPerUser: number
+  /** What p99 must stay below, ms: one table for each. */
+  readonly limits: readonly number[]
+}
+
+/** What the targets name; one combination instead when the command line gives any other. */
+const ROUNDS: readonly Round[] = [
+  { transport: 'websocket', users: 1_000, roomsPerUser: 1, limits: [250] },
+  { transport: 'websocket', users: 5_000, roomsPerUser: 1, limits: [250] },
+  { transport: 'long-polling', users: 1_000, roomsPerUser: 1, limits: [1_000, 250] },
+  { transport: 'long-polling', users: 5_000, roomsPerUser: 1, limits: [1_000, 250] },
+  { transport: 'long-polling', users: 1_000, roomsPerUser: 10, limits: [1_000] },
 ]
-const FIRST_RATE = 15_000
-const GROWTH = 1.4
-/** The search ends when the rates that do and do not do are so near. */
-const NEAR = 1.05
+const FIRST_RATE = 20_000
+/** Of what another repetition has found: its limit is then one step away. */
+const AGAIN = 0.75
 /** What has to come of what is offered, in time. */
 const SUSTAINED = 0.97
-const HIGHEST_RATE = 2_000_000
+const WARMUP = 1_000
 
 export async function saturate(settings: Settings): Promise<void> {
-  const sets = SETS.filter(
-    ([transport, users, p99, roomsPerUser]) =>
-      (settings.transports?.includes(transport) ?? true) &&
-      (settings.users ?? users) === users &&
-      (settings.p99 ?? p99) === p99 &&
-      (settings.roomsPerUser ?? roomsPerUser) === roomsPerUser,
-  )
-  if (sets.length === 0) {
-    const { transports, users, p99, roomsPerUser } = settings
-    sets.push([transports?.[0] ?? 'websocket', users ?? 1_000, p99 ?? 250, roomsPerUser ?? 1])
-  }
+  const rounds = roundsOf(settings)
   const tables: Table[] = []
-  for (const [transport, users, p99Limit, roomsPerUser] of settings.quick ? sets.slice(0, 1) : sets) {
+  for (const { transport, users, roomsPerUser, limits } of settings.quick ? rounds.slice(0, 1) : rounds) {
     const under = conditions(settings, transport, users, 100, roomsPerUser)
-    const title = `${describe(under)}, p99 below ${p99Limit} ms`
-    console.error(title)
+    const titles = new Map(limits.map(limit => [limit, `${describe(under)}, p99 below ${limit} ms`]))
+    console.error([...titles.values()].join('; '))
     const rows = await compare(settings, under, async (arena, peer, before) => {
-      const first = before.length === 0 ? FIRST_RATE : 0.75 * before[0]!['delivered']!
-      return await new Search(arena, { peer, ...under }, settings, p99Limit).run(settings.rate ?? first)
+      const found = before[0]?.[`delivered@${limits[0]}`]
+      const first = settings.rate ?? (found === undefined ? FIRST_RATE : AGAIN * found)
+      return await new Search(arena, { peer, ...under }, settings).run(limits, first)
     })
     const { delivered, p50, p99, serverCpu, generatorCpu, lost, doubled, reordered } = METRICS
     const metrics = [delivered, p50, p99, serverCpu, generatorCpu, lost, doubled, reordered]
-    tables.push({ title, metrics, ratioOf: 'delivered', bare: bareOf(transport), rows })
+    for (const [limit, title] of titles)
+      tables.push({ title, metrics, ratioOf: 'delivered', bare: bareOf(transport), rows: rowsOf(limit, rows) })
   }
   const about =
-    'The rate is raised step by step, then halved in towards the highest at which p99 stays below the limit, all that is offered is ' +
-    'delivered in time and nothing is lost.'
-  conclude('saturate', about, tables)
+    'The rate grows until it is too high, then it is halved in, to within 8 %, towards the highest at which p99 stays below the limit, all ' +
+    'that is offered is delivered in time and nothing is lost. The last failure is tried a second time.'
+  conclude(settings, about, tables)
+}
+
+function roundsOf({ transports, users, roomsPerUser, p99 }: Settings): readonly Round[] {
+  const rounds = ROUNDS.filter(
+    round =>
+      (transports?.includes(round.transport) ?? true) &&
+      (users ?? round.users) === round.users &&
+      (roomsPerUser ?? round.roomsPerUser) === round.roomsPerUser,
+  )
+    .map(round => ({ ...round, limits: p99 === null ? round.limits : round.limits.filter(limit => limit === p99) }))
+    .filter(({ limits }) => limits.length > 0)
+  if (rounds.length > 0) return rounds
+  return [
+    { transport: transports?.[0] ?? 'websocket', users: users ?? 1_000, roomsPerUser: roomsPerUser ?? 1, limits: [p99 ?? 250] },
+  ]
 }
 
 /** One search on one server. An arena that an overload has damaged is replaced. */
 class Search {
   #arena: Arena
+  #damaged = false
   readonly #own: Arena[] = []
+  /** Every step that was made, for whatever limit. */
+  readonly #steps: { readonly rate: number; readonly load: LoadResult }[] = []
 
   constructor(
     arena: Arena,
-    private readonly options: ArenaOptions & Conditions,
+    private readonly options: ArenaOptions,
     private readonly settings: Settings,
-    private readonly limit: number,
   ) {
     this.#arena = arena
   }
 
-  async run(first: number): Promise<Figures> {
+  /** @param limits of p99, ms; the steps that were made for one serve the next */
+  async run(limits: readonly number[], first: number): Promise<Figures> {
     try {
       await this.#prepare(first / 2)
-      let good = 0
-      let bad = HIGHEST_RATE * GROWTH
-      let best: Figures | null = null
-      for (let rate = first; bad / good > NEAR && rate > 100; ) {
-        let load = await this.#step(rate)
-        if (!this.#sustained(load, rate) && load.faults.length === 0) load = await this.#step(rate) // once may be bad luck
-        if (this.#sustained(load, rate)) {
-          good = rate
-          best = figuresOf(load)
-        } else {
-          bad = rate
-          if (load.lost > 0 || load.faults.length > 0) await this.#replace(good === 0 ? rate / 4 : good / 2)
-        }
-        if (rate >= HIGHEST_RATE) break
-        rate = good === 0 ? bad / 2 : bad > HIGHEST_RATE ? good * GROWTH : Math.sqrt(good * bad)
+      const found: Figures[] = []
+      for (const limit of limits) {
+        const trials = () => this.#steps.map(({ rate, load }) => ({ rate, sustained: sustained(load, rate, limit) }))
+        for (let rate = nextRate(trials(), first); rate !== null; rate = nextRate(trials(), first)) await this.#step(rate)
+        const good = this.#steps.filter(({ rate, load }) => sustained(load, rate, limit)).sort((a, b) => b.rate - a.rate)
+        if (good.length > 0) found.push(named(limit, figuresOf(good[0]!.load)))
       }
-      if (best === null) throw new Error('no rate was sustained')
-      return best
+      if (found.length === 0) throw new Error('no rate was sustained')
+      return Object.assign({}, ...found) as Figures
     } finally {
       for (const arena of this.#own) await arena.end()
     }
   }
 
-  #step(rate: number): Promise<LoadResult> {
-    const window = 1000 * (this.settings.seconds ?? (this.settings.quick ? 2 : 4))
-    return this.#arena.load({ rate, warmup: 1_500, window, burst: 10 })
-  }
-
-  #sustained(load: LoadResult, rate: number): boolean {
-    const { latency, delivered, offered, lost, faults } = load
-    const enough = offered >= SUSTAINED * rate && delivered >= SUSTAINED * offered
-    return enough && latency.p99 < this.limit && lost === 0 && faults.length === 0
-  }
-
-  async #prepare(rate: number): Promise<void> {
-    await this.#arena.open()
-    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, this.settings.quick), burst: 10 })
+  async #step(rate: number): Promise<void> {
+    if (this.#damaged) await this.#replace(rate / 2)
+    const window = 1000 * (this.settings.seconds ?? (this.settings.quick ? 2 : 3))
+    const load = await this.#arena.load({ rate, warmup: WARMUP, window, burst: 10 })
+    this.#steps.push({ rate, load })
+    this.#damaged = load.lost > 0 || load.faults.length > 0
   }
 
   async #replace(rate: number): Promise<void> {
@@ -119,4 +118,14 @@ class Search {
     this.#own.push(this.#arena)
     await this.#prepare(rate)
   }
+
+  async #prepare(rate: number): Promise<void> {
+    await this.#arena.open()
+    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, this.settings.quick), burst: 10 })
+  }
+}
+
+function sustained({ latency, delivered, offered, lost, faults }: LoadResult, rate: number, limit: number): boolean {
+  const enough = offered >= SUSTAINED * rate && delivered >= SUSTAINED * offered
+  return enough && latency.p99 < limit && lost === 0 && faults.length === 0
 }
