@@ -48,10 +48,10 @@ export function flushSession(core: Core, session: Session, now: number): void {
         core.sink.fault(error)
       }
     }
-  } else if (held !== null && (session.connectOnly || !held.connection.socket)) {
+  } else if (endpoint !== null && !session.connectOnly) {
+    if (!endpoint.congested && core.sink.writable(endpoint)) core.sink.write(endpoint, '', session.takeQueue(), '', false)
+  } else if (held !== null) {
     releaseConnect(core, session, now)
     if (session.gone) letGo(core, session, true, now)
-  } else if (endpoint !== null && !session.connectOnly && !endpoint.congested && core.sink.writable(endpoint)) {
-    core.sink.write(endpoint, '', session.takeQueue(), '', false)
   }
 }

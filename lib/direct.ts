@@ -11,6 +11,10 @@ import type { TLSSocket } from 'node:tls'
 import { readBody } from './body.js'
 import { answerEmpty, type HeaderList, type PollingContext, receive } from './polling.js'
 
+/** Shared by all that have none. */
+const NO_HEADERS = {}
+const NO_RAW_HEADERS: string[] = []
+
 type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
 
 /** A POST whose body is still coming. */
@@ -104,6 +108,7 @@ export class DirectRoad {
     if (texts === null || !server.allowed.includes('long-polling')) return answerEmpty(response, 400, '', headers)
     const arrival = { request, response, address: this.#address(request), secure: this.#secure(request), context: null, headers }
     receive(server, arrival, 'long-polling', texts, null)
+    if (!response.headersSent) slim(request)
   }
 
   #host({ headers }: IncomingMessage): string {
@@ -133,6 +138,14 @@ function onEnd(this: IncomingMessage): void {
   request[READING] = null // a held connect keeps its request, but need not keep its body
   const { chunks, road, response } = reading
   road.answer(request, response, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+}
+
+/** Takes from the request of a held connect what nobody reads any more: it is a third of what the request keeps. */
+function slim(request: IncomingMessage): void {
+  request.removeListener('data', onData)
+  request.removeListener('end', onEnd)
+  request.headers = NO_HEADERS
+  request.rawHeaders = NO_RAW_HEADERS
 }
 
 /** The entry of a comma-separated header that the proxy farthest away has written. */

@@ -135,7 +135,12 @@ class SocketPeer implements Peer {
       this.#frames(head, messages, tail)
       this.socket?.uncork()
     }
-    if (this.socket !== null && !this.connection.congested && this.ws.bufferedAmount > HIGH_WATER) this.#waitForDrain()
+    if (this.socket !== null && !this.connection.congested && this.#unsent > HIGH_WATER) this.#waitForDrain()
+  }
+
+  /** Bytes that are written and have not left. `ws` itself has some only where it makes the frames. */
+  get #unsent(): number {
+    return this.#ready === null ? this.ws.bufferedAmount : this.#ready.writableLength
   }
 
   end(ending: Ending): void {
