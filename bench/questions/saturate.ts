@@ -106,7 +106,7 @@ class Search {
 
   async #step(rate: number): Promise<void> {
     if (this.#damaged) await this.#replace(rate / 2)
-    const window = 1000 * (this.settings.seconds ?? (this.settings.quick ? 2 : 3))
+    const window = 1000 * (this.settings.seconds ?? 2)
     const load = await this.#arena.load({ rate, warmup: WARMUP, window, burst: 10 })
     this.#steps.push({ rate, load })
     this.#damaged = load.lost > 0 || load.faults.length > 0
@@ -121,7 +121,7 @@ class Search {
 
   async #prepare(rate: number): Promise<void> {
     await this.#arena.open()
-    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, this.settings.quick), burst: 10 })
+    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, true), burst: 10 }) // the steps warm it up further
   }
 }
 
