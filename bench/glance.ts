@@ -31,7 +31,7 @@ export const LINES: readonly Line[] = [
   ...each((transport, name) => ({
     label: `CPU µs/delivery, ${name}, 20,000/s ↓`,
     transport,
-    question: 'cpu',
+    question: 'chat',
     table: `${crowd(transport, 1_000)}, 20,000 deliveries/s offered`,
     key: 'cpu',
     digits: 1,
