@@ -29,8 +29,6 @@ export class Core {
   /** Sessions with something to send, once each, those that have waited longest first; of those before `flushed` it is sent. */
   dirty: Session[] = []
   flushed = 0
-  /** The last flush did not come to the end of the list: there is more to send than a turn has time for. */
-  behind = false
   /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
   doomed: Session[] = []
   /** Held HTTP connects by browser cookie. */

@@ -26,15 +26,16 @@ export function flush(core: Core, now: number, most: number): boolean {
     session.dirty = false
     if (session.urgent > 0 && session.batchDepth === 0) flushSession(core, session, now)
   }
-  core.behind = core.flushed < dirty.length
-  if (!core.behind) {
+  if (core.flushed === dirty.length) {
     core.dirty = []
     core.flushed = 0
-  } else if (core.flushed > DONE_KEPT) {
+    return false
+  }
+  if (core.flushed > DONE_KEPT) {
     dirty.splice(0, core.flushed)
     core.flushed = 0
   }
-  return core.behind
+  return true
 }
 
 /** Sends what waits for one session, if it can be carried now. */

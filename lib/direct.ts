@@ -17,10 +17,13 @@ const NO_RAW_HEADERS: string[] = []
 
 type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
 
+/** So many pieces of a body are kept before they are put together: a piece costs more than the byte that may be in it. */
+const MANY_CHUNKS = 64
+
 /** A POST whose body is still coming. */
 class Reading {
   bytes = 0
-  readonly chunks: Buffer[] = []
+  chunks: Buffer[] = []
 
   constructor(
     readonly road: DirectRoad,
@@ -35,11 +38,13 @@ export class DirectRoad {
   #open = true
 
   /**
+   * @param path where the server is mounted, prefixes of the application included
    * @param bodyLimit in bytes
    * @param trustProxy whether the X-Forwarded headers are believed
    */
   constructor(
     private readonly server: PollingContext,
+    private readonly path: string,
     private readonly bodyLimit: number,
     private readonly trustProxy: boolean,
     private readonly fault: (error: unknown) => void,
@@ -61,7 +66,7 @@ export class DirectRoad {
   }
 
   #takes({ method, url, httpVersionMajor }: IncomingMessage): boolean {
-    const { path } = this.server.options
+    const { path } = this
     if (method !== 'POST' || httpVersionMajor !== 1 || !url!.startsWith(path)) return false
     const next = url!.charCodeAt(path.length)
     return Number.isNaN(next) || next === 0x2f || next === 0x3f // the path itself, or a `/` or `?` behind it
@@ -77,7 +82,7 @@ export class DirectRoad {
   /** Takes the next piece of a body. */
   more(request: ReadRequest, reading: Reading, chunk: Buffer): void {
     reading.bytes += chunk.length
-    reading.chunks.push(chunk)
+    if (reading.chunks.push(chunk) === MANY_CHUNKS) reading.chunks = [Buffer.concat(reading.chunks)]
     if (reading.bytes <= this.bodyLimit) return
     request[READING] = null
     this.refuseBody(reading.response)

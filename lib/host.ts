@@ -117,12 +117,15 @@ export class Host implements Sink {
     const from = this.now()
     let now = from
     let more = true
-    while (more && now - from < FLUSH_TIME) {
-      more = this.engine.flush(now, FLUSH_SESSIONS)
-      now = this.now()
+    try {
+      while (more && now - from < FLUSH_TIME) {
+        more = this.engine.flush(now, FLUSH_SESSIONS)
+        now = this.now()
+      }
+    } finally {
+      if (more) this.flushSoon() // also when a write threw: those behind it go on without that one
+      this.arm()
     }
-    if (more) this.flushSoon()
-    this.arm()
   }
 
   id(): string {

@@ -44,8 +44,9 @@ export type PerihelionOptions = Partial<EngineOptions> &
     /** Channel rules: from a channel or wildcard pattern to settings. */
     readonly channels?: ChannelRules
     /**
-     * Long-polling POSTs are answered without Fastify: cheaper, and a held connect keeps less. Hooks of the application do not see them. Only for
-     * an application without hooks that must; not together with `context`, which wants Fastify's request. By default false.
+     * Long-polling POSTs at `path` and below it are answered without Fastify: cheaper, and a held connect keeps less. Neither hooks of the
+     * application see them, nor its own routes below `path`, nor Fastify's `trustProxy`, which is said here. Not together with `context`, which wants
+     * Fastify's request. By default false.
      */
     readonly direct?: boolean | { readonly trustProxy: boolean }
     /** What to keep of a request for the policy (`facts.context`); by default nothing. On a WebSocket it is kept as long as the socket. */
@@ -77,8 +78,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
-  const road =
-    direct !== false && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
+  const road = direct && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
     road?.close()
@@ -100,7 +100,8 @@ function directRoad(
   bodyLimit: number,
 ): DirectRoad {
   const trustProxy = direct !== true && direct.trustProxy
-  const road = new DirectRoad(server, bodyLimit, trustProxy, error => app.log.error({ err: error }, 'request failed'))
+  const path = app.prefix + server.options.path
+  const road = new DirectRoad(server, path, bodyLimit, trustProxy, error => app.log.error({ err: error }, 'request failed'))
   road.install(app.server)
   return road
 }
@@ -197,6 +198,7 @@ export function emptyError(error: FastifyError, request: FastifyRequest, reply: 
  */
 export const fastifyOptions = {
   http: { maxHeaderSize: 32_768 },
+  requestTimeout: 60_000, // to receive a request in full; a held connect is received, and waits as long as it likes
   frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void =>
     refuse(reply, error.statusCode ?? 400),
   clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket): void => {

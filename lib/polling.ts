@@ -132,8 +132,10 @@ class PollingPeer implements Peer {
     private readonly headers: HeaderList | null,
   ) {}
 
+  /** A pipelined response has no socket of its own yet; the one of its request says whether it will ever have one. */
   get writable(): boolean {
-    return !this.answered && !this.response.destroyed && !this.response.socket?.destroyed
+    const { response } = this
+    return !this.answered && !response.headersSent && !response.destroyed && !(response.socket ?? response.req.socket)?.destroyed
   }
 
   write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string): void {

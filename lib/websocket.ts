@@ -19,6 +19,8 @@ import type { PollingContext } from './polling.js'
 const HIGH_WATER = 1_048_576
 /** How often sockets are looked at within `ws.idleTimeout`: one that is silent is closed at most a tenth of it late. */
 const LOOKS = 10
+/** So many times as long may one write take. */
+const SLOW = 4
 /** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
 const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
 
@@ -162,7 +164,8 @@ class SocketPeer implements Peer {
     const moved = this.socket.bytesRead + this.socket.bytesWritten - this.socket.writableLength
     this.#silentLooks = moved === this.#moved ? this.#silentLooks + 1 : 0
     this.#moved = moved
-    if (this.#silentLooks === LOOKS) this.close(1000, 'idle')
+    // what is on its way to a slow client is seen to move only when all of it has left
+    if (this.#silentLooks >= LOOKS * (this.socket.writableLength > 0 ? SLOW : 1)) this.close(1000, 'idle')
   }
 
   /** Reads on unless the engine has too much waiting, or the peer takes nothing: its replies would pile up. */
@@ -197,7 +200,7 @@ class SocketPeer implements Peer {
   }
 
   #text(text: string): void {
-    if (this.#ready === null) this.ws.send(text)
+    if (this.#ready === null) this.ws.send(text, () => this.#relieve())
     else this.#ready.write(textFrame(text))
   }
 
@@ -205,10 +208,14 @@ class SocketPeer implements Peer {
     const { host } = this.sockets
     host.engine.congested(this.connection, true)
     this.#read()
-    this.socket?.once('drain', () => {
-      host.engine.congested(this.connection, false)
-      this.#read()
-    })
+    this.#ready?.once('drain', () => this.#relieve())
+  }
+
+  /** Something has left. Where `ws` compresses, its socket may never be full and drain: what it has sent is then the sign. */
+  #relieve(): void {
+    if (!this.connection.congested || this.#unsent > HIGH_WATER) return
+    this.sockets.host.engine.congested(this.connection, false)
+    this.#read()
   }
 }
 
