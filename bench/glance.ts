@@ -92,7 +92,11 @@ export function glance(results: readonly Result[]): string[][] {
   const head = ['', peerOf('perihelion').title, 'bare Node', ...OTHERS.map(name => peerOf(name).title)]
   const lines = LINES.flatMap(line => {
     const { label, question, table, key, digits } = line
-    const rows = results.find(result => result.question === question)?.tables.find(({ title }) => title === table)?.rows ?? []
+    const rows =
+      results
+        .filter(result => result.question === question)
+        .flatMap(({ tables }) => tables)
+        .find(({ title }) => title === table)?.rows ?? []
     const figureOf = (name: PeerName): number => rows.find(({ peer }) => peer === name)?.values[key] ?? Number.NaN
     const own = figureOf('perihelion')
     if (Number.isNaN(own)) return []

@@ -6,7 +6,7 @@ import { dirname, join, relative } from 'node:path'
 import { NODE_FLAGS } from './arena.js'
 import { GLANCE, glance, LINES } from './glance.js'
 import { machineLine } from './machine.js'
-import { type Chart, cells, folderOf, type Result, readResults, type Table } from './result.js'
+import { type Chart, cells, folderOf, nameOf, type Result, readResults, type Table } from './result.js'
 import { draw } from './svg.js'
 
 const FILE = join('bench', 'RESULTS.md')
@@ -43,11 +43,12 @@ export function report(quick: boolean): void {
 /** Writes a chart to a file of that name. @returns what shows it in Markdown */
 type Draw = (chart: Chart, name: string) => string
 
-function chapter({ question, about, command, machine, versions, tables, charts }: Result, picture: Draw): string {
+function chapter(result: Result, picture: Draw): string {
+  const { question, transport, about, command, machine, versions, tables, charts } = result
   const servers = Object.entries(versions).map(([name, version]) => (version.startsWith(name) ? version : `${name}: ${version}`))
-  const pictures = charts.map((chart, i) => picture(chart, `${question}-${i + 1}.svg`))
+  const pictures = charts.map((chart, i) => picture(chart, `${nameOf(result)}-${i + 1}.svg`))
   return [
-    `## ${question}\n`,
+    `## ${question}${transport === null ? '' : ` on ${transport}`}\n`,
     `${about}\n`,
     `\`${command.trim()}\` on ${machineLine(machine)}. Servers: ${servers.join(', ')}.\n`,
     ...pictures,

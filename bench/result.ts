@@ -2,6 +2,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Transport } from './client.js'
 import { describeMachine, type Machine } from './machine.js'
 import { type PeerName, peerOf } from './peers/index.js'
 import type { Settings } from './settings.js'
@@ -42,6 +43,8 @@ export interface Chart {
 
 export interface Result {
   readonly question: string
+  /** The one that the question was narrowed to; null for all that it asks of by itself. */
+  readonly transport: Transport | null
   /** What was asked, in one paragraph. */
   readonly about: string
   readonly command: string
@@ -58,7 +61,7 @@ export const folderOf = (quick: boolean): string => (quick ? join(RESULTS, 'quic
 
 /** Puts the pieces together, prints the tables and keeps it all as JSON. */
 export function conclude(
-  { question, quick }: Settings,
+  { question, quick, transports }: Settings,
   about: string,
   tables: readonly Table[],
   charts: readonly Chart[] = [],
@@ -66,12 +69,16 @@ export function conclude(
   const names = new Set(tables.flatMap(table => table.rows.map(row => row.peer)))
   const versions = Object.fromEntries([...names].map(name => [name, peerOf(name).version()]))
   const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`
-  const result: Result = { question, about, command, machine: describeMachine(), versions, tables, charts }
+  const transport = transports?.length === 1 ? transports[0]! : null
+  const result: Result = { question, transport, about, command, machine: describeMachine(), versions, tables, charts }
   for (const table of tables) console.log(`\n${text(table)}`)
   mkdirSync(folderOf(quick), { recursive: true })
-  writeFileSync(join(folderOf(quick), `${question}.json`), `${JSON.stringify(result, null, 1)}\n`)
+  writeFileSync(join(folderOf(quick), `${nameOf(result)}.json`), `${JSON.stringify(result, null, 1)}\n`)
   return result
 }
+
+/** What is asked of one transport alone is kept beside what is asked of both. */
+export const nameOf = ({ question, transport }: Result): string => (transport === null ? question : `${question}-${transport}`)
 
 export function readResults(folder: string): Result[] {
   const files = existsSync(folder) ? readdirSync(folder).filter(name => name.endsWith('.json')) : []

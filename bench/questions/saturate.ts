@@ -121,7 +121,7 @@ class Search {
 
   async #prepare(rate: number): Promise<void> {
     await this.#arena.open()
-    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, true), burst: 10 }) // the steps warm it up further
+    await this.#arena.load({ rate, warmup: 0, window: warmupOf(this.options.peer, this.settings.quick), burst: 10 })
   }
 }
 

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import WebSocket from 'ws'
+import { Host, type Peer } from '../../lib/host.js'
 import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion, ServiceError } from '../../lib/index.js'
 
 interface Reply {
@@ -278,4 +279,46 @@ t.test('a WebSocket that goes away, with a close or without, is reported: its co
     t.ok(app.bayeux.session(clientId!)?.alive, `${leave}: the session lives on for its time`)
     app.bayeux.session(clientId!)?.expire()
   }
+})
+
+t.test('a write that throws costs its own session the message, not all others theirs for ever', t => {
+  const turns: (() => void)[] = []
+  const { setImmediate: ordinary } = globalThis
+  globalThis.setImmediate = ((turn: () => void) => turns.push(turn)) as never
+  try {
+    const host = new Host({}, {}, 1_000)
+    host.observer = new Proxy({}, { get: () => () => true }) as never
+    const got: string[] = []
+    const join = (write: Peer['write']): void => {
+      let reply = ''
+      const peer: Peer = {
+        writable: true,
+        end: () => undefined,
+        pause: () => undefined,
+        write: (_connection, head, _messages, tail) => {
+          reply = head + tail
+        },
+      }
+      const connection = host.open({ transport: 'websocket', browser: null, address: '', http2: false, context: null }, peer)
+      host.receive(connection, ['[{"channel":"/meta/handshake"}]'])
+      const { clientId } = JSON.parse(reply) as Reply
+      host.receive(connection, [JSON.stringify([{ channel: '/meta/subscribe', clientId, subscription: '/a' }])])
+      peer.write = write
+    }
+    join(() => {
+      throw new Error('broken')
+    })
+    join((_connection, _head, messages) => {
+      got.push(...messages.map(message => message.json))
+    })
+    host.engine.server.publish('/a', 1, {}, null, host.now())
+    t.throws(() => turns.shift()!(), { message: 'broken' })
+    turns.shift()!()
+    t.same(got, ['{"channel":"/a","data":1}'])
+    host.engine.server.publish('/a', 2, {}, null, host.now())
+    t.equal(turns.length, 1, 'and what comes later is flushed as ever')
+  } finally {
+    globalThis.setImmediate = ordinary
+  }
+  t.end()
 })

@@ -445,6 +445,11 @@ t.test('with compression the frames are those of ws, and say the same', async t 
   bayeux.publish('/a', 'x'.repeat(5_000))
   await got(3)
   t.same(JSON.parse(frames[2]!), [{ channel: '/a', data: 'x'.repeat(5_000) }])
+  for (let i = 0; i < 30; i++) bayeux.publish('/a', 'x'.repeat(100_000)) // more than may wait, until it is compressed
+  await got(33)
+  bayeux.publish('/a', 'after that')
+  await got(34)
+  t.same(JSON.parse(frames[33]!), [{ channel: '/a', data: 'after that' }])
   ws.terminate()
 })
 
