@@ -1,9 +1,11 @@
 // The direct road of long-polling: what it takes, what it leaves to Fastify, and bodies and connections that go wrong on it.
 // That it answers as the road through Fastify does is for the transcripts and the fuzzers, which are played on both.
 
-import { connect, type Socket } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { DirectRoad } from '../../lib/direct.js'
 import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion } from '../../lib/index.js'
 import { get, post, rawHttp } from '../support/wire.js'
 
@@ -137,4 +139,24 @@ t.test('a server that closes answers what is held, and takes nothing more on thi
   t.match((await held).body, '"successful":true')
   await closed
   await t.rejects(post(url, HANDSHAKE))
+})
+
+t.test('what breaks on this road costs one request: it is answered 500 and told', async t => {
+  const faults: unknown[] = []
+  const broken = new Error('broken')
+  const context = {
+    origins: {
+      judge: () => {
+        throw broken
+      },
+    },
+  }
+  const server = createServer((_request, response) => response.end('from behind'))
+  new DirectRoad(context as never, '/cometd', 1_000, false, error => faults.push(error)).install(server)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => void server.close())
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  t.match(await post(`${origin}/cometd`, HANDSHAKE), { status: 500, body: '' })
+  t.same(faults, [broken])
+  t.equal((await get(`${origin}/cometd`)).body, 'from behind', 'and the server lives')
 })
