@@ -9,7 +9,6 @@ import { ackOf } from './ack.js'
 import { ended, fullAdvice, multipleClients, patience } from './advice.js'
 import type { Connection } from './connection.js'
 import type { Core } from './core.js'
-import { markDirty } from './delivery.js'
 import type { Exchange } from './exchange.js'
 import { adviceNumber, adviceOf, type Message } from './message.js'
 import { Reply } from './reply.js'
@@ -55,7 +54,7 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
   if (hold > 0 && wasConnected && !core.closing && mayHold(core, exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
-    if (session.urgent > 0) markDirty(core, session)
+    if (session.urgent > 0) core.markDirty(session)
     return null
   }
   exchange.connects = true

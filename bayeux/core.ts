@@ -62,6 +62,13 @@ export class Core {
     })
   }
 
+  /** Notes that a session has something to send. */
+  markDirty(session: Session): void {
+    if (session.dirty) return
+    session.dirty = true
+    if (this.dirty.push(session) === 1) this.sink.flushSoon()
+  }
+
   /** The text that the timestamp extension puts on messages; null while it is off. */
   timestamp(now: number): string | null {
     return this.options.timestamp ? timestampOf(now) : null

@@ -23,18 +23,11 @@ export function deliver(core: Core, session: Session, message: FrozenMessage, no
   session.enqueue(mine)
   if (session.ack !== null) session.ack.add(mine)
   if (countsDeliveries(core.options)) session.lastActiveAt = now
-  if (mine.lazy === -1) markDirty(core, session)
+  if (mine.lazy === -1) core.markDirty(session)
   else if (session.lazyAt === null || now + mine.lazy < session.lazyAt) {
     session.lazyAt = now + mine.lazy
     core.deadlines.update(session)
   }
-}
-
-/** Notes that a session has something to send. */
-export function markDirty(core: Core, session: Session): void {
-  if (session.dirty) return
-  session.dirty = true
-  if (core.dirty.push(session) === 1) core.sink.flushSoon()
 }
 
 function extended(core: Core, session: Session, message: FrozenMessage): FrozenMessage | null {

@@ -11,7 +11,6 @@ import { type ChannelName, parseChannel } from './channel.js'
 import { bind, connect, loseConnect, releaseConnect, supersede } from './connect.js'
 import { Connection, type Facts } from './connection.js'
 import { Core } from './core.js'
-import { markDirty } from './delivery.js'
 import type { ErrorCode } from './errors.js'
 import { Exchange } from './exchange.js'
 import { flush } from './flush.js'
@@ -106,7 +105,7 @@ export class Engine {
   congested(connection: Connection, full: boolean): void {
     connection.congested = full
     const { session } = connection
-    if (!full && session !== null && session.endpoint === connection && session.urgent > 0) markDirty(this.#core, session)
+    if (!full && session !== null && session.endpoint === connection && session.urgent > 0) this.#core.markDirty(session)
   }
 
   /**
@@ -150,7 +149,7 @@ export class Engine {
     if (session.gone) return session.held === null ? letGo(core, session, true, now) : core.deadlines.update(session)
     if (session.lazyAt !== null && session.lazyAt <= now) {
       session.endLaziness()
-      markDirty(core, session)
+      core.markDirty(session)
     }
     if (session.expiresAt < now || session.processingEndsAt() <= now) remove(core, session, 'expired', now)
     else core.deadlines.update(session)
@@ -214,7 +213,7 @@ export class Engine {
       if (session.endpoint === connection) return
       if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session, now)
       session.endpoint = connection
-      if (session.urgent > 0) markDirty(this.#core, session)
+      if (session.urgent > 0) this.#core.markDirty(session)
     } else if (messages.some(message => message.channel === '/meta/connect')) {
       supersede(this.#core, session, now)
       session.endpoint = null

@@ -6,7 +6,7 @@
 
 import { type ChannelName, parseChannel } from './channel.js'
 import type { Core } from './core.js'
-import { deliver, markDirty } from './delivery.js'
+import { deliver } from './delivery.js'
 import { BayeuxError } from './errors.js'
 import type { Extension } from './extension.js'
 import { freeze, type Message } from './message.js'
@@ -137,7 +137,7 @@ export class ServerSide {
   }
 
   endBatch(session: Session): void {
-    if (--session.batchDepth === 0 && session.urgent > 0) markDirty(this.core, session)
+    if (--session.batchDepth === 0 && session.urgent > 0) this.core.markDirty(session)
   }
 
   /** Changes a session's times, in ms; null goes back to the options. The client is told with its next connect reply. @throws {RangeError} */

@@ -30,6 +30,8 @@ export interface Table {
 
 export interface Series {
   readonly name: string
+  /** Its colour's number, so that a server has the same one in every chart; its place in the chart where it has none. */
+  readonly colour?: number
   readonly points: readonly (readonly [x: number, y: number])[]
 }
 

@@ -8,7 +8,8 @@ const LEFT = 70
 const RIGHT = 210
 const TOP = 40
 const BOTTOM = 50
-const COLOURS = ['#d9480f', '#495057', '#868e96', '#1971c2', '#2f9e44', '#9c36b5', '#e67700']
+/** The first is ours, the next three are the bare servers'. */
+const COLOURS = ['#d9480f', '#495057', '#868e96', '#495057', '#1971c2', '#2f9e44', '#e67700', '#9c36b5']
 
 export function draw({ title, x, y, logarithmic, series }: Chart): string {
   const xs = series.flatMap(({ points }) => points.map(point => point[0]))
@@ -30,7 +31,7 @@ export function draw({ title, x, y, logarithmic, series }: Chart): string {
     ),
     label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x, 'middle'),
     `<g transform="rotate(-90 16 ${HEIGHT / 2})">${label(16, HEIGHT / 2, y, 'middle')}</g>`,
-    ...series.flatMap((one, i) => curve(one, COLOURS[i % COLOURS.length]!, i, across.at, up.at)),
+    ...series.flatMap((one, i) => curve(one, COLOURS[(one.colour ?? i) % COLOURS.length]!, i, across.at, up.at)),
     '</svg>',
   ]
   return `${parts.join('\n')}\n`

@@ -3,7 +3,7 @@
 
 import type { Transport } from '../client.js'
 import { BOTH, compare, conditions, describe, figuresOf, METRICS, named, rowsOf, warmupOf } from '../measure.js'
-import { bareOf, type PeerName, peerOf } from '../peers/index.js'
+import { bareOf, type PeerName, peerNames, peerOf } from '../peers/index.js'
 import { type Chart, conclude, type Row, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
 
@@ -98,6 +98,7 @@ async function play(
 function chartOf(title: string, rows: readonly Row[], rates: readonly number[]): Chart {
   const series = rows.map(row => ({
     name: peerOf(row.peer).title,
+    colour: peerNames.indexOf(row.peer),
     points: rates
       .flatMap(rate => rowsOf(rate, [row]))
       .map(({ values }) => [values['delivered']!, Math.max(0.1, values['p99']!)] as const),
