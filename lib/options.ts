@@ -76,6 +76,11 @@ export const pluginOptions = { ...engineOptions, ...transportOptions } as const
 export const listenOptions = {
   host: { default: '127.0.0.1', help: 'Address to listen on.' },
   port: { default: 8_080, min: 0, max: 65_535, help: 'Port to listen on; 0 takes a free one.' },
+  tlsCert: {
+    default: '',
+    help: 'PEM file with the certificate and those between it and its root: the server speaks TLS. Read again when it changes.',
+  },
+  tlsKey: { default: '', help: 'PEM file with its private key.' },
   trustProxy: { default: false, help: 'Believe the X-Forwarded headers of a proxy in front.' },
   logLevel: {
     default: 'info',

@@ -2,6 +2,7 @@
 //
 // Knows: how the parts are put together from a configuration. Does not know: what an application adds (`extend`).
 
+import type { Server as TlsServer } from 'node:tls'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { pino } from 'pino'
 import { BayeuxError, isOption, resolve } from '../bayeux/index.js'
@@ -9,6 +10,7 @@ import { type Config, readConfig } from './config.js'
 import { listenOptions, pluginOptions, serveOptions } from './options.js'
 import { emptyError, fastifyOptions, perihelion } from './plugin.js'
 import { refuse } from './polling.js'
+import { TlsFiles } from './tls.js'
 
 const HEALTH = '/healthz'
 const READY = '/readyz'
@@ -47,18 +49,21 @@ export async function start(
   config: Config,
   { extend, direct = extend === undefined }: ServeExtension = {},
 ): Promise<FastifyInstance> {
-  const { host, port, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
+  const { host, port, tlsCert, tlsKey, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
   if (path === HEALTH || path === READY)
     throw new BayeuxError('OPTION_INVALID', `option path must not be ${path}, which tells the server's health`)
+  const tls = tlsCert === '' && tlsKey === '' ? null : new TlsFiles(tlsCert, tlsKey)
   const loggerInstance: FastifyBaseLogger = pino({ level: logLevel })
   const app: FastifyInstance = Fastify({
     ...fastifyOptions,
+    https: tls === null ? null : { ...fastifyOptions.http, ...tls.read() },
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }), // a line for each long poll says nothing and its URL may hold a JSONP message
     childLoggerFactory: logger => logger, // nothing is logged for each request, so none needs a logger of its own
     trustProxy,
     forceCloseConnections: 'idle',
   })
+  if (tls !== null) followTls(app, tls)
   app.setErrorHandler(emptyError)
   app.setNotFoundHandler((_request, reply) => refuse(reply, 404))
   const options = Object.fromEntries(
@@ -79,6 +84,15 @@ export async function start(
     throw cause
   }
   return app
+}
+
+/** A renewed certificate is taken over without a restart. */
+function followTls(app: FastifyInstance, tls: TlsFiles): void {
+  const end = tls.follow(app.server as unknown as TlsServer, error => {
+    if (error === null) app.log.info('took over the TLS certificate from its files')
+    else app.log.error({ err: error }, 'the TLS certificate in the files cannot be used; the one before stays')
+  })
+  app.addHook('onClose', async () => end())
 }
 
 /** `/healthz`: the process answers. `/readyz`: it takes clients; 503 once it is about to stop. */
