@@ -67,6 +67,10 @@ export const transportOptions = {
     form: ORIGIN,
     help: 'Origins that may use the server from pages of other hosts, such as https://app.example or https://*.example; * for all.',
   },
+  allowUnknownCallbackOrigin: {
+    default: false,
+    help: 'Take callback-polling that says with neither Sec-Fetch-Site nor Referer which page it is of, as programs send it; a page of any site can, too.',
+  },
   preflightMaxAge: { default: 1_800, unit: 's', min: 0, help: 'How long a browser may remember the answer to a CORS preflight.' },
 } as const satisfies Record<string, OptionRow>
 

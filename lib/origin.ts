@@ -1,9 +1,11 @@
 // Origins: which pages may use the server, and the CORS headers that say so.
 //
-// Knows: same origin, the allow-list, preflights. The same list is asked for POST, callback-polling has no Origin to ask about, and WebSocket upgrades.
+// Knows: same origin, the allow-list, preflights. The same list is asked for POST and WebSocket upgrades, by their `Origin`, and for
+// callback-polling, whose scripts have none, by what else the browser says of their page.
 // Always true: the answer names the exact origin, never `*`, since clients send credentials.
 // Source: protocol reference 5.7.
 
+import type { IncomingHttpHeaders } from 'node:http'
 import type { TransportOptions } from './options.js'
 
 const METHODS = 'GET, POST, OPTIONS'
@@ -14,6 +16,7 @@ export class Origins {
   readonly #exact: ReadonlySet<string>
   /** For `https://*.example`: what an origin begins and ends with. */
   readonly #wild: readonly { readonly before: string; readonly after: string }[]
+  readonly #unknownCallbacks: boolean
   readonly #maxAge: string
 
   constructor(options: TransportOptions) {
@@ -23,6 +26,7 @@ export class Origins {
     this.#wild = allowedOrigins
       .filter(origin => origin.length > 1 && origin.includes('*'))
       .map(origin => ({ before: origin.slice(0, origin.indexOf('*')), after: origin.slice(origin.indexOf('*') + 1) }))
+    this.#unknownCallbacks = options.allowUnknownCallbackOrigin
     this.#maxAge = String(options.preflightMaxAge)
   }
 
@@ -40,6 +44,22 @@ export class Origins {
       : 'refused'
   }
 
+  /**
+   * What a script may do that asks a server called `host` by callback-polling.
+   *
+   * `Sec-Fetch-Site` tells whether its page is of the same origin (or none: a person typed the address). Of any other page, and of a browser or
+   * a connection without that header, the `Referer` tells the origin. One that tells neither is refused unless the option says otherwise: any
+   * page can hide its `Referer`, and would read the session's messages.
+   */
+  judgeCallback(headers: IncomingHttpHeaders, host: string): 'same' | 'allowed' | 'refused' {
+    const site = headers['sec-fetch-site']
+    if (site === 'same-origin' || site === 'none') return 'same'
+    const page = headers.referer === undefined ? undefined : originOf(headers.referer)
+    if (page !== undefined) return this.judge(page, host)
+    if (this.#all) return 'allowed'
+    return site === undefined && this.#unknownCallbacks ? 'same' : 'refused'
+  }
+
   /** Headers of a response to an allowed page of another origin. @param vary what the response varies by already */
   headers(origin: string, vary?: unknown): Record<string, string> {
     const varying = vary === undefined ? 'Origin' : `${vary}, Origin`
@@ -54,4 +74,9 @@ export class Origins {
       'Access-Control-Max-Age': this.#maxAge,
     }
   }
+}
+
+/** The origin of an address; undefined for what is none. */
+function originOf(address: string): string | undefined {
+  return URL.canParse(address) ? new URL(address).origin : undefined
 }

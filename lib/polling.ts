@@ -60,20 +60,20 @@ export interface Arrival {
 
 /** Answers one request at the Bayeux path that is not a WebSocket upgrade (protocol reference 5.2). */
 export function poll(server: PollingContext, request: FastifyRequest, reply: FastifyReply): void {
+  const { origins, options } = server
   const { origin } = request.headers
-  const judged = server.origins.judge(origin, request.host)
+  const query = request.method === 'GET' ? queryOf(request) : ''
+  const callback =
+    request.method === 'GET' ? callbackOf(query, options.callbackParameter, options.callbackParameterMaxLength) : null
+  const script = callback !== null && origin === undefined
+  const judged = script ? origins.judgeCallback(request.headers, request.host) : origins.judge(origin, request.host)
   if (judged === 'refused') return refuse(reply, 403)
-  if (judged === 'allowed') reply.headers(server.origins.headers(origin!, reply.getHeader('vary')))
+  if (judged === 'allowed' && !script) reply.headers(origins.headers(origin!, reply.getHeader('vary')))
   if (request.method === 'OPTIONS') return preflight(server, request, reply, judged === 'allowed')
   if (request.method === 'POST') {
     const texts = readBody(bodyOf(request), request.headers['content-type'] ?? '')
     return accept(server, request, reply, 'long-polling', texts, null)
   }
-  const query = queryOf(request)
-  const callback =
-    request.method === 'GET'
-      ? callbackOf(query, server.options.callbackParameter, server.options.callbackParameterMaxLength)
-      : null
   if (callback === null) return refuse(reply, 400)
   accept(server, request, reply, 'callback-polling', messageFields(query), callback)
 }

@@ -20,7 +20,7 @@ async function serve(t: Test, options: PerihelionOptions, prefix = '') {
   })
   let bayeux!: Bayeux
   const mount = async (scope: FastifyInstance): Promise<void> => {
-    await scope.register(perihelion, { trustClientSession: true, ...options })
+    await scope.register(perihelion, { trustClientSession: true, allowUnknownCallbackOrigin: true, ...options })
     bayeux = scope.bayeux
   }
   await app.register(mount, { prefix })

@@ -235,7 +235,22 @@ t.test('what is no HTTP, or too much of it, gets a status and an empty body', as
 t.test('a callback-polling URL of 16 KiB has room', async t => {
   const { url } = await startServer(t)
   const message = encodeURIComponent(JSON.stringify([{ ...HANDSHAKE, filler: 'x'.repeat(16_000) }]))
-  t.equal((await get(`${url}/?jsonp=cb&message=${message}`)).status, 200)
+  t.equal((await get(`${url}/?jsonp=cb&message=${message}`, { 'sec-fetch-site': 'same-origin' })).status, 200)
+})
+
+t.test('a script of a strange page is refused before anything of it is processed', async t => {
+  const { url, bayeux } = await startServer(t, { allowedOrigins: ['https://app.example'] })
+  const ask = (headers: Record<string, string>) =>
+    get(`${url}?jsonp=cb&message=${encodeURIComponent(JSON.stringify([HANDSHAKE]))}`, headers)
+  for (const headers of [{}, { 'sec-fetch-site': 'cross-site' }, { referer: 'https://evil.example/' }] as Record<
+    string,
+    string
+  >[])
+    t.match(await ask(headers), { status: 403, body: '' }, JSON.stringify(headers))
+  t.equal(bayeux.stats().sessions, 0)
+  t.match(await ask({ referer: 'https://app.example/page', 'sec-fetch-site': 'cross-site' }), { status: 200, body: /clientId/ })
+  t.match(await ask({ referer: new URL('/page', url).href }), { status: 200, body: /clientId/ })
+  t.equal((await get(`${url}?message=[]`)).status, 400, 'what is no callback is judged as any request')
 })
 
 t.test('a body that breaks off is nobody’s message, and the server goes on', async t => {

@@ -30,7 +30,14 @@ function fingerprintAt(port: number): Promise<string> {
 }
 
 t.test('serve speaks TLS on every transport, and cookies are Secure then', async t => {
-  const options = { port: 0, logLevel: 'silent', tlsCert: certOf('one'), tlsKey: keyOf('one'), browserCookieSecure: true }
+  const options = {
+    port: 0,
+    logLevel: 'silent',
+    tlsCert: certOf('one'),
+    tlsKey: keyOf('one'),
+    browserCookieSecure: true,
+    allowUnknownCallbackOrigin: true,
+  }
   const app = await start({ options, channels: {} })
   t.teardown(() => app.close())
   const { port } = app.server.address() as AddressInfo

@@ -150,6 +150,34 @@ t.test('origin: the own host, the list, its wildcards, and nothing that only loo
   t.end()
 })
 
+t.test('origin of a callback: what the browser says of the page, and where it says nothing, only if the option takes that', t => {
+  const judge = (headers: Record<string, string>, options = {}): string =>
+    new Origins(resolve(transportOptions, { allowedOrigins: ['https://app.example'], ...options })).judgeCallback(
+      headers,
+      'chat.example',
+    )
+  const site = (value: string, referer?: string) => ({ 'sec-fetch-site': value, ...(referer === undefined ? null : { referer }) })
+  t.equal(judge(site('same-origin')), 'same')
+  t.equal(judge(site('none')), 'same', 'a person typed the address')
+  t.equal(judge(site('cross-site', 'https://app.example/page?x=1')), 'allowed')
+  t.equal(judge(site('same-site', 'https://other.chat.example/')), 'refused', 'another host of the same site is another origin')
+  t.equal(judge(site('cross-site', 'https://chat.example.evil/')), 'refused')
+  t.equal(judge({ referer: 'https://chat.example/page' }), 'same', 'an old browser, or plain HTTP')
+  t.equal(judge({ referer: 'https://app.example/' }), 'allowed')
+  t.equal(judge({ referer: 'https://evil.example/?https://chat.example/' }), 'refused')
+  for (const referer of ['', 'chat.example', 'about:blank', 'https://']) t.equal(judge({ referer }), 'refused', referer)
+  t.equal(judge({}), 'refused')
+  t.equal(judge({}, { allowUnknownCallbackOrigin: true }), 'same')
+  t.equal(
+    judge(site('cross-site'), { allowUnknownCallbackOrigin: true }),
+    'refused',
+    'it says that it is another one, but not which',
+  )
+  t.equal(judge(site('cross-site'), { allowedOrigins: ['*'] }), 'allowed')
+  t.equal(judge({}, { allowedOrigins: ['*'] }), 'allowed')
+  t.end()
+})
+
 t.test('id: 26 characters of 36, evenly drawn, none twice', t => {
   const ids = Array.from({ length: 4_000 }, randomId)
   t.ok(ids.every(id => /^[0-9a-z]{26}$/.test(id)))

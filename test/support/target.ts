@@ -22,6 +22,7 @@ const OPTIONS = {
   maxLazyTimeout: 50,
   sweepPeriod: 50,
   trustClientSession: true,
+  allowUnknownCallbackOrigin: true,
   maxSessionsPerBrowser: -1,
   duplicateMetaConnectHttpResponseCode: 409,
 }

@@ -42,7 +42,7 @@ async function wireWorld(
   browser: readonly string[],
 ): Promise<WireWorld> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
-  await app.register(perihelion, { ...(options as PerihelionOptions), direct })
+  await app.register(perihelion, { allowUnknownCallbackOrigin: true, ...(options as PerihelionOptions), direct })
   app.get('/barrier', async () => '')
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   return new WireWorld(app, url, setups, browser)
