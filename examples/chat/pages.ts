@@ -34,7 +34,7 @@ export async function pages(app: FastifyInstance, bayeuxPath: string): Promise<v
   await app.register(async child => {
     child.addHook('onSend', async (request, reply) => {
       reply.header('x-content-type-options', 'nosniff')
-      reply.header('referrer-policy', 'no-referrer')
+      reply.header('referrer-policy', 'same-origin')
       reply.header('content-security-policy', request.url.split('?')[0] === '/dojo.html' ? DOJO_POLICY : POLICY)
     })
     child.get('/config.json', async () => ({ bayeux: bayeuxPath }))
