@@ -8,7 +8,6 @@ import { type Chart, conclude, type Row, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
 
 interface Scene {
-  readonly transports: readonly Transport[]
   readonly users: number
   readonly rooms: number
   readonly roomsPerUser: number
@@ -20,7 +19,6 @@ interface Scene {
 
 /** The first one is the main scene; the others change one thing or two of it. */
 const MAIN: Scene = {
-  transports: BOTH,
   users: 1_000,
   rooms: 100,
   roomsPerUser: 1,
@@ -49,7 +47,7 @@ export async function chat(settings: Settings): Promise<void> {
   const tables: Table[] = []
   const charts: Chart[] = []
   for (const scene of scenes) {
-    for (const transport of settings.transports ?? scene.transports) {
+    for (const transport of settings.transports ?? BOTH) {
       const { tables: more, chart } = await play(settings, scene, transport)
       tables.push(...more)
       if (chart !== null) charts.push(chart)
