@@ -65,12 +65,11 @@ function capped(asked: number | null, max: number): number | null {
   return asked === null ? null : Math.min(asked, max)
 }
 
-/** A connect that finds messages stands in line for the flush with all others, so that under load it gathers more of them. */
+/** Over HTTP also a connect that finds messages, if it comes alone: it stands in line for the flush with all others, so that under load it gathers more. */
 function mayHold(core: Core, exchange: Exchange, session: Session): boolean {
   if (!exchange.connection.open) return false // it broke while a verdict was awaited
   if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0)
-  if (exchange.messages.length > 1) return false
-  return session.urgent === 0 || !browserIsFull(core, session, exchange.connection)
+  return exchange.messages.length === 1 && !browserIsFull(core, session, exchange.connection)
 }
 
 function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Reply, until: number): void {
@@ -79,7 +78,7 @@ function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Re
   const counted = !connection.socket && session.browser !== null
   if (counted) core.heldByBrowser.set(session.browser!, (core.heldByBrowser.get(session.browser!) ?? 0) + 1)
   session.held = { connection, reply, until, counted }
-  if (!connection.socket) session.endpoint = null // a socket that came while this connect waited for a verdict; it speaks again when it has to
+  session.endpoint = connection.socket ? connection : null // another came while this connect waited for a verdict; it speaks again when it has to
   connection.session = session
   exchange.held = true
   core.deadlines.update(session)

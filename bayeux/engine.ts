@@ -65,7 +65,7 @@ export class Engine {
   /**
    * Takes one envelope from a client and does at once all that needs no answer from outside.
    *
-   * Gives one reply for each message, in their order. A /meta/connect with nothing to deliver is held.
+   * Gives one reply for each message, in their order. A /meta/connect is held; with something to deliver, until the next `flush`.
    * What the peer did wrong is answered or ends the connection, never thrown.
    *
    * @param texts JSON texts, each one message or an array of messages; several only from a form

@@ -17,13 +17,15 @@ const NO_RAW_HEADERS: string[] = []
 
 type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
 
-/** So many pieces of a body are kept before they are put together: a piece costs more than the byte that may be in it. */
+/** So many pieces of a body are kept before they are put together the first time: a piece costs more than the byte that may be in it. */
 const MANY_CHUNKS = 64
 
 /** A POST whose body is still coming. */
 class Reading {
   bytes = 0
   chunks: Buffer[] = []
+  /** Doubled each time, so that a long body is not copied again and again. */
+  many = MANY_CHUNKS
 
   constructor(
     readonly road: DirectRoad,
@@ -82,7 +84,10 @@ export class DirectRoad {
   /** Takes the next piece of a body. */
   more(request: ReadRequest, reading: Reading, chunk: Buffer): void {
     reading.bytes += chunk.length
-    if (reading.chunks.push(chunk) === MANY_CHUNKS) reading.chunks = [Buffer.concat(reading.chunks)]
+    if (reading.chunks.push(chunk) >= reading.many) {
+      reading.chunks = [Buffer.concat(reading.chunks)]
+      reading.many *= 2
+    }
     if (reading.bytes <= this.bodyLimit) return
     request[READING] = null
     this.refuseBody(reading.response)

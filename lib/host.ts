@@ -117,15 +117,12 @@ export class Host implements Sink {
     const from = this.now()
     let now = from
     let more = true
-    try {
-      while (more && now - from < FLUSH_TIME) {
-        more = this.engine.flush(now, FLUSH_SESSIONS)
-        now = this.now()
-      }
-    } finally {
-      if (more) this.flushSoon() // also when a write threw: those behind it go on without that one
-      this.arm()
+    while (more && now - from < FLUSH_TIME) {
+      more = this.engine.flush(now, FLUSH_SESSIONS)
+      now = this.now()
     }
+    if (more) this.flushSoon()
+    this.arm()
   }
 
   id(): string {
@@ -141,7 +138,13 @@ export class Host implements Sink {
   }
 
   write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void {
-    ;(connection.peer as Peer).write(connection, head, messages, tail, together)
+    const peer = connection.peer as Peer
+    try {
+      peer.write(connection, head, messages, tail, together)
+    } catch (error) {
+      this.fault(error) // as of a header that a hook of the application has spoiled: it costs this connection, and no other
+      peer.end('failed')
+    }
   }
 
   end(connection: Connection, ending: Ending): void {

@@ -45,19 +45,19 @@ export class Origins {
   }
 
   /**
-   * What a script may do that asks a server called `host` by callback-polling.
+   * Whether a script may ask a server called `host` by callback-polling.
    *
    * `Sec-Fetch-Site` tells whether its page is of the same origin (or none: a person typed the address). Of any other page, and of a browser or
    * a connection without that header, the `Referer` tells the origin. One that tells neither is refused unless the option says otherwise: any
    * page can hide its `Referer`, and would read the session's messages.
    */
-  judgeCallback(headers: IncomingHttpHeaders, host: string): 'same' | 'allowed' | 'refused' {
+  admitsCallback(headers: IncomingHttpHeaders, host: string): boolean {
+    if (this.#all) return true
     const site = headers['sec-fetch-site']
-    if (site === 'same-origin' || site === 'none') return 'same'
+    if (site === 'same-origin' || site === 'none') return true
     const page = headers.referer === undefined ? undefined : originOf(headers.referer)
-    if (page !== undefined) return this.judge(page, host)
-    if (this.#all) return 'allowed'
-    return site === undefined && this.#unknownCallbacks ? 'same' : 'refused'
+    if (page !== undefined) return this.judge(page, host) !== 'refused'
+    return site === undefined && this.#unknownCallbacks
   }
 
   /** Headers of a response to an allowed page of another origin. @param vary what the response varies by already */

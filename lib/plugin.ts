@@ -44,7 +44,7 @@ export type PerihelionOptions = Partial<EngineOptions> &
     /** Channel rules: from a channel or wildcard pattern to settings. */
     readonly channels?: ChannelRules
     /**
-     * Long-polling POSTs at `path` and below it are answered without Fastify: cheaper, and a held connect keeps less. Neither hooks of the
+     * Long-polling POSTs at `path` and below it (at `/` itself where that is the path) are answered without Fastify: cheaper, and a held connect keeps less. Neither hooks of the
      * application see them, nor its own routes below `path`, nor Fastify's `trustProxy`, which is said here. Not together with `context`, which wants
      * Fastify's request. By default false.
      */
@@ -192,6 +192,9 @@ export function emptyError(error: FastifyError, request: FastifyRequest, reply: 
   refuse(reply, status === 413 ? 413 : status >= 500 ? 500 : 400)
 }
 
+/** How long the answer to a broken request may take to be read, ms. */
+const LINGER = 2_000
+
 /**
  * What only Fastify's constructor can take: bad requests that never reach a route get an empty answer, and JSONP URLs of 16 KiB have room.
  * Give it to `Fastify({ ...fastifyOptions })`.
@@ -203,12 +206,17 @@ export const fastifyOptions = {
     refuse(reply, error.statusCode ?? 400),
   clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket): void => {
     if (error.code === 'ECONNRESET' || !socket.writable) return
+    if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') {
+      socket.destroy() // nothing can be said to it
+      return
+    }
     const status =
       error.code === 'HPE_HEADER_OVERFLOW'
         ? '431 Request Header Fields Too Large'
         : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
           ? '408 Request Timeout'
           : '400 Bad Request'
+    socket.setTimeout(LINGER, () => socket.destroy()) // a peer that does not end its side is not waited for
     socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
   },
 } satisfies Partial<FastifyServerOptions> & Record<string, unknown>

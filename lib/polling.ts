@@ -63,12 +63,12 @@ export function poll(server: PollingContext, request: FastifyRequest, reply: Fas
   const { origins, options } = server
   const { origin } = request.headers
   const query = request.method === 'GET' ? queryOf(request) : ''
-  const callback =
-    request.method === 'GET' ? callbackOf(query, options.callbackParameter, options.callbackParameterMaxLength) : null
-  const script = callback !== null && origin === undefined
-  const judged = script ? origins.judgeCallback(request.headers, request.host) : origins.judge(origin, request.host)
+  const callback = query === '' ? null : callbackOf(query, options.callbackParameter, options.callbackParameterMaxLength)
+  if (callback !== null && origin === undefined && !origins.admitsCallback(request.headers, request.host))
+    return refuse(reply, 403)
+  const judged = origins.judge(origin, request.host)
   if (judged === 'refused') return refuse(reply, 403)
-  if (judged === 'allowed' && !script) reply.headers(origins.headers(origin!, reply.getHeader('vary')))
+  if (judged === 'allowed') reply.headers(origins.headers(origin!, reply.getHeader('vary')))
   if (request.method === 'OPTIONS') return preflight(server, request, reply, judged === 'allowed')
   if (request.method === 'POST') {
     const texts = readBody(bodyOf(request), request.headers['content-type'] ?? '')
@@ -148,17 +148,17 @@ class PollingPeer implements Peer {
     else headers.push('Content-Type', SCRIPT_TYPE, 'X-Content-Type-Options', 'nosniff')
     if (connection.browserIssued) headers.push('Set-Cookie', this.server.cookie.header(connection.browser!, this.secure))
     if (this.headers !== null) headers.push(...this.headers)
-    this.answered = true
     this.response.writeHead(200, headers)
+    this.answered = true
     this.response.end(body)
   }
 
   end(ending: Ending): void {
-    if (this.answered) return
+    if (this.answered || this.response.headersSent) return
     this.answered = true
     if (ending in REFUSALS) {
       const [status, phrase] = REFUSALS[ending as keyof typeof REFUSALS]
-      answerEmpty(this.response, status, phrase, this.headers)
+      answerEmpty(this.response, status, phrase, ending === 'failed' ? null : this.headers) // which may be what failed
     } else {
       const phrase = ending === 'superseded' ? 'Duplicate Connect' : 'Session Removed'
       answerEmpty(this.response, this.server.options.duplicateMetaConnectHttpResponseCode, phrase, this.headers)

@@ -14,6 +14,8 @@ import { TlsFiles } from './tls.js'
 
 const HEALTH = '/healthz'
 const READY = '/readyz'
+/** A client that has not come through TLS by then is cut, ms. */
+const HANDSHAKE_TIMEOUT = 10_000
 
 export interface ServeExtension {
   /** Adds routes, services and listeners before the server listens. */
@@ -56,14 +58,13 @@ export async function start(
   const loggerInstance: FastifyBaseLogger = pino({ level: logLevel })
   const app: FastifyInstance = Fastify({
     ...fastifyOptions,
-    https: tls === null ? null : { ...fastifyOptions.http, ...tls.read() },
+    https: tls === null ? null : { ...fastifyOptions.http, handshakeTimeout: HANDSHAKE_TIMEOUT, ...tls.read() },
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }), // a line for each long poll says nothing and its URL may hold a JSONP message
     childLoggerFactory: logger => logger, // nothing is logged for each request, so none needs a logger of its own
     trustProxy,
     forceCloseConnections: 'idle',
   })
-  if (tls !== null) followTls(app, tls)
   app.setErrorHandler(emptyError)
   app.setNotFoundHandler((_request, reply) => refuse(reply, 404))
   const options = Object.fromEntries(
@@ -72,6 +73,7 @@ export async function start(
   await app.register(perihelion, { ...options, channels: config.channels, direct: direct && { trustProxy } })
   addHealth(app)
   await extend?.(app)
+  if (tls !== null) followTls(app, tls)
   try {
     await app.listen({ host, port, listenTextResolver: address => `listening on ${address}${path}` })
   } catch (cause) {

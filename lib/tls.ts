@@ -2,6 +2,7 @@
 //
 // Always true: a pair that does not fit, as while one file is new and the other is not yet, leaves the one before in use.
 
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createSecureContext, type Server } from 'node:tls'
 import { BayeuxError } from '../bayeux/index.js'
@@ -17,8 +18,8 @@ interface Pair {
 export class TlsFiles {
   /** @param cert path of a PEM file with the certificate and those between it and its root; @param key of one with its private key */
   constructor(
-    readonly cert: string,
-    readonly key: string,
+    private readonly cert: string,
+    private readonly key: string,
     private readonly look = LOOK,
   ) {}
 
@@ -27,6 +28,8 @@ export class TlsFiles {
     const pair = { cert: readOption('tlsCert', this.cert), key: readOption('tlsKey', this.key) }
     try {
       createSecureContext(pair)
+      // OpenSSL compares the two only where they are of one kind
+      if (!new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key))) throw new Error('key values mismatch')
     } catch (cause) {
       throw new BayeuxError('OPTION_INVALID', `options tlsCert and tlsKey: no certificate with its key: ${textOf(cause)}`, {
         cause,
@@ -42,17 +45,21 @@ export class TlsFiles {
    * @returns a function that ends it
    */
   follow(server: Server, told: (error: unknown) => void): () => void {
-    const changed = (): void => {
-      try {
-        server.setSecureContext(this.read())
-        told(null)
-      } catch (error) {
-        told(error)
-      }
-    }
-    for (const file of [this.cert, this.key]) watchFile(file, { interval: this.look, persistent: false }, changed)
+    const changed = (): void => told(this.#give(server))
+    const files = new Set([this.cert, this.key]) // one file may hold both
+    for (const file of files) watchFile(file, { interval: this.look, persistent: false }, changed)
     return () => {
-      for (const file of [this.cert, this.key]) unwatchFile(file, changed)
+      for (const file of files) unwatchFile(file, changed)
+    }
+  }
+
+  /** @returns what is wrong with the files, null for nothing */
+  #give(server: Server): unknown {
+    try {
+      server.setSecureContext(this.read())
+      return null
+    } catch (error) {
+      return error
     }
   }
 }

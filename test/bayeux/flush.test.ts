@@ -12,7 +12,10 @@ interface Listener {
 }
 
 /** An engine with long-polling sessions in one room, each with a held connect. */
-function crowd(written: (written: Written) => void): {
+function crowd(
+  written: (written: Written) => void,
+  maxSessionsPerBrowser = -1,
+): {
   engine: Engine
   sink: RecordingSink
   listeners: Listener[]
@@ -25,7 +28,7 @@ function crowd(written: (written: Written) => void): {
       if (each.messages.length > 0) written(each)
     },
   })
-  const engine = new Engine({ maxSessionsPerBrowser: -1 }, {}, sink)
+  const engine = new Engine({ maxSessionsPerBrowser }, {}, sink)
   const say = (message: object): Wire => {
     const wire = openWire(engine, 'long-polling', 'browser')
     engine.receive(wire.connection, [JSON.stringify([message])], 0)
@@ -82,9 +85,23 @@ t.test('a connect that finds messages stands in line, and gets all that has come
   engine.server.publish('/room', 4, {}, null, 0)
   engine.flush(0)
   engine.server.publish('/room', 5, {}, null, 0)
+  const before = got.length
   poll(first!)
+  t.equal(got.length, before, 'not within its own input')
   t.equal(engine.flush(0), false)
-  t.same(got.at(-1), { wire: first!.wire, data: [5] }, 'at the end of the turn, when nobody else waits')
+  t.same(got.slice(before), [{ wire: first!.wire, data: [5] }], 'but at the end of the turn, when nobody else waits')
+  t.end()
+})
+
+t.test('a connect that finds messages, and its browser with its share of held ones, is answered at once', t => {
+  const got: unknown[] = []
+  const { engine, listeners, poll } = crowd(({ messages }) => got.push(...messages.map(message => message['data'])), 1)
+  t.equal(engine.server.stats().held, 1, 'of the first; the others were told to poll')
+  const last = listeners.at(-1)!
+  engine.server.deliver(engine.server.session(last.id)!, '/private', 'mine', {}, 0)
+  poll(last)
+  t.same(got, ['mine'])
+  t.equal(engine.server.stats().held, 1)
   t.end()
 })
 

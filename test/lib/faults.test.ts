@@ -4,8 +4,10 @@ import { connect } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import WebSocket from 'ws'
+import type { Ending } from '../../bayeux/index.js'
 import { Host, type Peer } from '../../lib/host.js'
 import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion, ServiceError } from '../../lib/index.js'
+import { post } from '../support/wire.js'
 
 interface Reply {
   readonly channel?: string
@@ -281,19 +283,21 @@ t.test('a WebSocket that goes away, with a close or without, is reported: its co
   }
 })
 
-t.test('a write that throws costs its own session the message, not all others theirs for ever', t => {
+t.test('a write that throws costs its own connection, and nobody else anything', t => {
   const turns: (() => void)[] = []
   const { setImmediate: ordinary } = globalThis
   globalThis.setImmediate = ((turn: () => void) => turns.push(turn)) as never
   try {
     const host = new Host({}, {}, 1_000)
-    host.observer = new Proxy({}, { get: () => () => true }) as never
+    const told: unknown[] = []
+    host.observer = new Proxy({}, { get: (_, name) => (name === 'fault' ? told.push.bind(told) : () => true) }) as never
     const got: string[] = []
+    const ended: Ending[] = []
     const join = (write: Peer['write']): void => {
       let reply = ''
       const peer: Peer = {
         writable: true,
-        end: () => undefined,
+        end: ending => ended.push(ending),
         pause: () => undefined,
         write: (_connection, head, _messages, tail) => {
           reply = head + tail
@@ -305,15 +309,17 @@ t.test('a write that throws costs its own session the message, not all others th
       host.receive(connection, [JSON.stringify([{ channel: '/meta/subscribe', clientId, subscription: '/a' }])])
       peer.write = write
     }
+    const broken = new Error('broken')
     join(() => {
-      throw new Error('broken')
+      throw broken
     })
     join((_connection, _head, messages) => {
       got.push(...messages.map(message => message.json))
     })
     host.engine.server.publish('/a', 1, {}, null, host.now())
-    t.throws(() => turns.shift()!(), { message: 'broken' })
     turns.shift()!()
+    t.same(told, [broken])
+    t.same(ended, ['failed'])
     t.same(got, ['{"channel":"/a","data":1}'])
     host.engine.server.publish('/a', 2, {}, null, host.now())
     t.equal(turns.length, 1, 'and what comes later is flushed as ever')
@@ -321,4 +327,26 @@ t.test('a write that throws costs its own session the message, not all others th
     globalThis.setImmediate = ordinary
   }
   t.end()
+})
+
+t.test('a header that a hook has spoiled costs its request: 500, at once and for a held connect', async t => {
+  const app = Fastify({ ...fastifyOptions, forceCloseConnections: true })
+  await app.register(perihelion, { trustClientSession: true })
+  let spoiled = false
+  app.addHook('onRequest', async (_request, reply) => {
+    if (spoiled) reply.header('x-spoiled', 'a\nb')
+  })
+  t.teardown(() => app.close())
+  const url = `${await app.listen({ port: 0, host: '127.0.0.1' })}/cometd`
+  const [{ clientId }] = JSON.parse((await post(url, '[{"channel":"/meta/handshake"}]')).body) as [Reply]
+  const connectMessage = JSON.stringify([{ channel: '/meta/connect', clientId }])
+  await post(url, connectMessage)
+  spoiled = true
+  t.match(await post(url, '[{"channel":"/meta/handshake"}]'), { status: 500, body: '' })
+  const held = post(url, connectMessage)
+  await until(() => app.bayeux.stats().held === 1)
+  app.bayeux.session(clientId!)!.deliver('/private', 1)
+  t.match(await held, { status: 500, body: '' })
+  spoiled = false
+  t.match(JSON.parse((await post(url, connectMessage)).body), [{ successful: true }], 'the session and the server live on')
 })

@@ -1,14 +1,16 @@
 // TLS of the command: every transport over it, a certificate that is renewed, and files that are wrong. The certificates in test/support/tls
 // are signed by themselves and good for nothing else.
 
-import { copyFileSync, readFileSync } from 'node:fs'
+import { generateKeyPairSync } from 'node:crypto'
+import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer, request } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import t from 'tap'
 import WebSocket from 'ws'
 import { BayeuxError } from '../../bayeux/index.js'
+import { fastifyOptions } from '../../lib/index.js'
 import { start } from '../../lib/serve.js'
 import { TlsFiles } from '../../lib/tls.js'
 
@@ -18,7 +20,7 @@ const keyOf = (name: string): string => join(FILES, `${name}.key.pem`)
 const ca = [readFileSync(certOf('one')), readFileSync(certOf('two'))]
 const HANDSHAKE = '[{"channel":"/meta/handshake","id":"1"}]'
 
-/** The subject of the certificate that a server shows now. */
+/** Which certificate a server shows now. */
 function fingerprintAt(port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', ca, servername: 'localhost' }, () => {
@@ -69,7 +71,10 @@ t.test('serve speaks TLS on every transport, and cookies are Secure then', async
 t.test('a renewed certificate is taken over as soon as its key is there as well', async t => {
   const folder = t.testdir({})
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
-  const put = (from: string, to: string): void => copyFileSync(from, to)
+  const put = (from: string, to: string): void => {
+    copyFileSync(from, `${to}.new`)
+    renameSync(`${to}.new`, to) // as a whole, as whoever renews a certificate does it
+  }
   put(certOf('one'), cert)
   put(keyOf('one'), key)
   const files = new TlsFiles(cert, key, 20)
@@ -98,11 +103,15 @@ t.test('a renewed certificate is taken over as soon as its key is there as well'
 })
 
 t.test('files that are missing, wrong or of different certificates are refused with one line', t => {
+  const rsa = join(t.testdir({}), 'rsa.pem')
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+  writeFileSync(rsa, privateKey.export({ type: 'pkcs8', format: 'pem' }))
   const cases: [cert: string, key: string, message: RegExp][] = [
     [certOf('one'), '', /^option tlsKey is missing/],
     ['', keyOf('one'), /^option tlsCert is missing/],
     [certOf('none'), keyOf('one'), /^option tlsCert: ENOENT/],
     [certOf('one'), keyOf('two'), /^options tlsCert and tlsKey: no certificate with its key: /],
+    [certOf('one'), rsa, /^options tlsCert and tlsKey: no certificate with its key: /],
     [keyOf('one'), keyOf('one'), /^options tlsCert and tlsKey: no certificate with its key: /],
   ]
   for (const [cert, key, message] of cases) {
@@ -119,4 +128,15 @@ t.test('files that are missing, wrong or of different certificates are refused w
     }
   }
   t.end()
+})
+
+t.test('a client that never comes through TLS is cut', async t => {
+  const server = createServer({ handshakeTimeout: 50, cert: readFileSync(certOf('one')), key: readFileSync(keyOf('one')) })
+  server.on('clientError', fastifyOptions.clientErrorHandler as never)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const socket = connectTcp((server.address() as AddressInfo).port, '127.0.0.1')
+  socket.on('error', () => undefined)
+  await new Promise(resolve => socket.once('close', resolve))
+  await new Promise<void>(resolve => server.close(() => resolve()))
+  t.pass('and the server can close')
 })
