@@ -42,6 +42,14 @@ export class AckState {
     this.#batches = this.#batches.slice(count)
   }
 
+  /** Forgets messages that are not to be delivered after all. */
+  drop(unwanted: (message: FrozenMessage) => boolean): void {
+    const kept = this.#messages.map(message => !unwanted(message))
+    this.#batches = this.#batches.filter((_, i) => kept[i])
+    this.#messages = this.#messages.filter((_, i) => kept[i])
+    this.#bytes = this.#messages.reduce((bytes, message) => bytes + message.json.length, 0)
+  }
+
   /** All that is unacknowledged, to be sent with the connect reply whose number is given. */
   take(): { readonly number: number; readonly messages: readonly FrozenMessage[] } {
     return { number: this.#batch++, messages: this.#messages.slice() }

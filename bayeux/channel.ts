@@ -26,16 +26,23 @@ const TEMPLATE = /^\{.+\}$/
  * @param text as the client wrote it; one trailing slash and trailing blanks are tolerated
  * @param maxLength in characters
  * @param lexical false to skip the check of characters (`validateMessageFields: false`)
+ * @param maxSegments how many it may have
  * @returns null when the name is lexically or structurally bad
  */
-export function parseChannel(text: string, maxLength = 1_024, lexical = true): ChannelName | null {
+export function parseChannel(
+  text: string,
+  maxLength = 1_024,
+  lexical = true,
+  maxSegments = Number.POSITIVE_INFINITY,
+): ChannelName | null {
   if (text.length > maxLength || text.length < 2 || text.charCodeAt(0) !== 47) return null
   if (lexical && !LEXICAL.test(text)) return null
   let name = text.trimEnd()
   const kind = kindOf(name)
   if (name === '/meta/' || name === '/service/') return { name, segments: [name.slice(1, -1), ''], kind, wild: 0 } // not the broadcast channels `/meta`, `/service`
-  if (name.endsWith('/')) name = name.slice(0, -1)
+  if (name.endsWith('/')) name = name.slice(0, -1).trimEnd()
   const segments = name.slice(1).split('/')
+  if (segments.length > maxSegments) return null
   const last = segments.length - 1
   let templates = false
   for (let i = 0; i <= last; i++) {

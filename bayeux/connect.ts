@@ -6,15 +6,18 @@
 // Source: protocol reference 3.2, 4.2, 4.4, 4.6, 4.7, 7.1.
 
 import { ackOf } from './ack.js'
-import { ended, fullAdvice, multipleClients, patience } from './advice.js'
+import { ended, fullAdvice, multipleClients, patience, unknownSession } from './advice.js'
 import type { Connection } from './connection.js'
 import type { Core } from './core.js'
 import type { Exchange } from './exchange.js'
 import { adviceNumber, adviceOf, type Message } from './message.js'
 import { Reply } from './reply.js'
 import { replyJson, startExpiry, takeForConnect } from './response.js'
-import type { Session } from './session.js'
+import type { HeldConnect, Session } from './session.js'
 import { timesyncOf } from './timesync.js'
+
+/** How long a client that is to begin again may need to open another socket: CometD up to 3.0 gives up sockets when the one before closes first. */
+const CHANGEOVER = 5_000
 
 /** Processes a connect of a known session. @returns the reply to give now, or null when the connect is held */
 export function connect(core: Core, exchange: Exchange, session: Session, message: Message, now: number): Reply | null {
@@ -41,16 +44,20 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
 
   const reply = new Reply(message)
   if (core.options.timesync) reply.timesync = timesyncOf(message, now)
+  if (session.credential?.expiring === true) {
+    exchange.connects = true
+    return expires(core, session, connection, reply, now)
+  }
   if (advised || session.adviceDue || session.advisedTransport !== connection.transport) advise(core, session, connection, reply)
   if (!connection.socket && exchange.messages.length === 1 && session.urgent === 0 && browserIsFull(core, session, connection)) {
     const interval = core.options.multiSessionInterval
     reply.advice = multipleClients(interval, reply.advice)
     reply.successful = interval > 0
     exchange.connects = true
-    session.toldMultipleClients = true // the next connect that is not refused gets full advice again (DEV-9)
+    session.slowed = true // the next connect that is not refused gets full advice again (DEV-9)
     return reply
   }
-  if (session.toldMultipleClients) advise(core, session, connection, reply)
+  if (session.slowed) advise(core, session, connection, reply)
   const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
   if (hold > 0 && wasConnected && !core.closing && mayHold(core, exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
@@ -61,6 +68,19 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   return reply
 }
 
+/**
+ * Tells that the session's token is over or will be soon: its client is to begin again, with a new one. What is queued still travels with this.
+ * Over a socket nothing follows: CometD up to 4 opens another for its new session, but still hears the old one, and would get everything twice.
+ */
+export function expires(core: Core, session: Session, connection: Connection, reply: Reply, now: number): Reply {
+  const { endpoint } = session
+  session.endpoint = null
+  if (connection.socket) core.linger(connection, session, now + CHANGEOVER)
+  if (endpoint !== null && endpoint !== connection) core.linger(endpoint, session, now + CHANGEOVER)
+  reply.fail('TOKEN_EXPIRES').advice = unknownSession()
+  return reply
+}
+
 function capped(asked: number | null, max: number): number | null {
   return asked === null ? null : Math.min(asked, max)
 }
@@ -68,7 +88,7 @@ function capped(asked: number | null, max: number): number | null {
 /** Over HTTP also a connect that finds messages, if it comes alone: it stands in line for the flush with all others, so that under load it gathers more. */
 function mayHold(core: Core, exchange: Exchange, session: Session): boolean {
   if (!exchange.connection.open) return false // it broke while a verdict was awaited
-  if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0)
+  if (exchange.connection.socket) return !(session.connectOnly && session.urgent > 0 && session.reviewing === 0)
   return exchange.messages.length === 1 && !browserIsFull(core, session, exchange.connection)
 }
 
@@ -90,7 +110,8 @@ export function releaseConnect(core: Core, session: Session, now: number): void 
   const { connection, reply } = unhold(core, session)
   if (session.adviceDue && !session.gone) advise(core, session, connection, reply)
   if (session.gone) reply.advice = ended()
-  const messages = takeForConnect(session, reply)
+  else if (session.credential?.expiring === true) expires(core, session, connection, reply, now)
+  const messages = takeForConnect(core, session, reply)
   core.sink.write(connection, '', messages, replyJson(core, session, reply, now), session.ack !== null)
   startExpiry(core, session, connection.transport, now)
 }
@@ -104,7 +125,8 @@ export function supersede(core: Core, session: Session, now: number): void {
 }
 
 function dropHeld(core: Core, session: Session): void {
-  const { connection } = unhold(core, session)
+  const { connection, reply } = unhold(core, session)
+  if (reply.advice !== null) session.adviceDue = true // it was not told
   if (connection.socket) return
   connection.open = false
   core.sink.end(connection, 'superseded')
@@ -113,7 +135,8 @@ function dropHeld(core: Core, session: Session): void {
 /** The held connect's connection broke: the queue stays, and the session lives as if the hold had run its time. */
 export function loseConnect(core: Core, session: Session): void {
   if (session.held === null) return
-  const { connection, until } = unhold(core, session)
+  const { connection, reply, until } = unhold(core, session)
+  if (reply.advice !== null) session.adviceDue = true // it was not told
   if (session.gone) return core.deadlines.remove(session)
   session.expiresAt = until + patience(core, session, connection.transport)
   core.deadlines.update(session)
@@ -123,13 +146,14 @@ export function loseConnect(core: Core, session: Session): void {
 export function bind(core: Core, connection: Connection, session: Session): void {
   const before = connection.session
   connection.session = session
+  connection.strays = 0
   if (before === null || before === session) return
   if (before.endpoint === connection) before.endpoint = null
   if (before.held?.connection === connection) loseConnect(core, before)
 }
 
 /** Ends the hold and gives what was held. */
-export function unhold(core: Core, session: Session): { connection: Connection; reply: Reply; until: number } {
+export function unhold(core: Core, session: Session): HeldConnect {
   const held = session.held!
   session.held = null
   if (!held.connection.socket) held.connection.session = null
@@ -145,7 +169,7 @@ function advise(core: Core, session: Session, connection: Connection, reply: Rep
   reply.advice = fullAdvice(core, session, connection.transport)
   session.advisedTransport = connection.transport
   session.adviceDue = false
-  session.toldMultipleClients = false
+  session.slowed = false
 }
 
 function browserIsFull(core: Core, session: Session, connection: Connection): boolean {

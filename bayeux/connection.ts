@@ -36,6 +36,10 @@ export class Connection {
   waiting: string[] | null = null
   /** The host's mark that its buffer is full: deliveries wait in the session's queue. */
   congested = false
+  /** Messages without a session on this WebSocket since it was last bound to one. */
+  strays = 0
+  /** The token that it came with has had its end: who handshakes again on it would bring that one. */
+  spent = false
   /** Told to the host, so that it reads no more while `waiting` is long. */
   paused = false
 

@@ -3,6 +3,7 @@
 // Does not know: what is done with it; the five meta handlers, publishing and delivery are functions over this.
 // Always true: a session is in `sessions` from its handshake to its end and nowhere after.
 
+import { Census } from './census.js'
 import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
 import { Deadlines } from './deadlines.js'
@@ -10,12 +11,13 @@ import type { Exchange } from './exchange.js'
 import { Extensions } from './extension.js'
 import type { Message } from './message.js'
 import { type EngineOptions, engineOptions, resolve, resolveFor, type Transport } from './options.js'
+import { Pacer } from './pace.js'
 import type { Question } from './policy.js'
 import { type ChannelRules, Rules } from './rules.js'
 import type { Session } from './session.js'
 import type { Sink } from './sink.js'
 import { timestampOf } from './timestamp.js'
-import { type Listener, Tree } from './tree.js'
+import { type Channel, type Listener, Tree } from './tree.js'
 
 export class Core {
   readonly options: EngineOptions
@@ -26,6 +28,8 @@ export class Core {
   readonly sessions = new Map<string, Session>()
   readonly local = new Set<Session>()
   readonly deadlines = new Deadlines<Session>()
+  readonly census: Census
+  readonly pacer: Pacer
   /** Sessions with something to send, once each, those that have waited longest first; of those before `flushed` it is sent. */
   dirty: Session[] = []
   flushed = 0
@@ -33,12 +37,22 @@ export class Core {
   doomed: Session[] = []
   /** Held HTTP connects by browser cookie. */
   readonly heldByBrowser = new Map<string, number>()
-  /** Sockets of ended sessions, to be closed shortly, in the order of their time. */
+  /** Sockets without a session, to be closed shortly, in the order of their time. */
   readonly lingering: { readonly connection: Connection; readonly at: number }[] = []
   /** The exchange in hand: what its session gets rides on its response. */
   current: Exchange | null = null
   /** Which questions the host's policy answers; the others are allowed without asking. */
-  readonly policed: Record<Question['kind'], boolean> = { handshake: false, create: false, subscribe: false, publish: false }
+  readonly policed: Record<Question['kind'], boolean> = {
+    handshake: false,
+    renew: false,
+    create: false,
+    subscribe: false,
+    publish: false,
+  }
+  /** Subscriptions that are judged again, by the question that is open about each. */
+  readonly reviews = new Map<Question, { readonly session: Session; readonly channel: Channel }>()
+  /** Short of memory: no new sessions. */
+  shedding = false
   sweepAt = Number.POSITIVE_INFINITY
   /** The server is about to stop: no connect is held any more. */
   closing = false
@@ -50,6 +64,8 @@ export class Core {
     readonly sink: Sink,
   ) {
     this.options = resolve(engineOptions, given)
+    this.census = new Census(this.options)
+    this.pacer = new Pacer(this.options)
     this.extensions = new Extensions(error => sink.fault(error))
     this.transports = {
       websocket: resolveFor(engineOptions, given, 'websocket'),
@@ -69,9 +85,23 @@ export class Core {
     if (this.dirty.push(session) === 1) this.sink.flushSoon()
   }
 
+  /** A session lets go of its socket, which is closed at `at`, unless it finds another session until then. */
+  linger(connection: Connection, session: Session, at: number): void {
+    connection.session = null
+    connection.spent ||= session.credential?.spent === true
+    let place = this.lingering.length
+    while (place > 0 && this.lingering[place - 1]!.at > at) place--
+    this.lingering.splice(place, 0, { connection, at })
+  }
+
   /** The text that the timestamp extension puts on messages; null while it is off. */
   timestamp(now: number): string | null {
     return this.options.timestamp ? timestampOf(now) : null
+  }
+
+  /** A pause of `ms` to half as much again, so that clients that were refused together do not come back together. */
+  spread(ms: number): number {
+    return ms + Math.floor(((Number.parseInt(this.sink.id().slice(0, 4), 36) % 1_000) * ms) / 2_000)
   }
 
   /** Asks the listeners of a channel and of the wildcards that cover it. @returns false when one vetoed the message */

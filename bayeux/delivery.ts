@@ -43,8 +43,9 @@ function isFull(core: Core, session: Session): boolean {
 
 /** @returns whether the message may be queued after all. A session that is to be removed is so after the fan-out. */
 function makeRoom(core: Core, session: Session, message: FrozenMessage, now: number): boolean {
-  if (session.batchDepth === 0) flushSession(core, session, now) // one that can keep up is not slow because a turn is long
+  if (session.batchDepth === 0 && session.reviewing === 0) flushSession(core, session, now) // one that can keep up is not slow because a turn is long
   if (!isFull(core, session)) return true
+  core.sink.limited('maxQueue', session.address)
   if (core.sink.overflow(session, message) === 'remove' && !session.doomed) {
     session.doomed = true
     core.doomed.push(session)

@@ -6,33 +6,61 @@
 // Source: protocol reference 3 (order of checks), 3.10, 4.2 to 4.6, 6.2, 6.4.
 
 import { isIdle } from './activity.js'
-import { removedMeanwhile, unknownSession } from './advice.js'
+import { fullAdvice, removedMeanwhile, unknownSession } from './advice.js'
+import { userOf } from './census.js'
 import { type ChannelName, parseChannel } from './channel.js'
 import { bind, connect, loseConnect, releaseConnect, supersede } from './connect.js'
 import { Connection, type Facts } from './connection.js'
 import { Core } from './core.js'
-import type { ErrorCode } from './errors.js'
+import { type ErrorCode, wireError } from './errors.js'
 import { Exchange } from './exchange.js'
 import { flush } from './flush.js'
-import { isMessageId, type Message, parseEnvelope } from './message.js'
-import { disconnect, handshake, META_CHANNELS, metaReply, subscribe, subscriptionsOf, unsubscribe } from './meta.js'
-import type { Question, Verdict } from './policy.js'
+import { identityOf, isNewer, markOfToken, tokenOf } from './identity.js'
+import { isMessageId, type Message, parseEnvelope, type Refusal } from './message.js'
+import {
+  disconnect,
+  handshake,
+  identify,
+  META_CHANNELS,
+  metaReply,
+  PAUSE,
+  refuseHandshake,
+  subscribe,
+  subscriptionsOf,
+  tooMany,
+  unsubscribe,
+} from './meta.js'
+import { clean, DENIED_BY_POLICY, type Question, refusalCode, type Verdict } from './policy.js'
 import { publish } from './publish.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { Reply } from './reply.js'
 import { respond, startExpiry } from './response.js'
+import { reviewed } from './review.js'
 import type { ChannelRules } from './rules.js'
 import { ServerSide } from './server.js'
 import type { Session } from './session.js'
-import type { Sink } from './sink.js'
-import { channelTrial, handshakeTrial, hold, type Outcome } from './trial.js'
+import type { Ending, Sink } from './sink.js'
+import { channelTrial, deniedByRule, hold, identityTrial, type Outcome } from './trial.js'
 
 const NEVER = Number.POSITIVE_INFINITY
+/** The options behind refusals of whole envelopes. */
+const LIMITS: Readonly<Partial<Record<Ending, string>>> = {
+  too_deep: 'maxDepth',
+  too_many_keys: 'maxKeys',
+  too_many_messages: 'maxMessages',
+}
 /** Envelopes of one WebSocket behind a verdict, beyond which the host is asked to read no more. */
 const MANY_WAITING = 16
 
-/** What became of the message in hand: a reply, none (a held connect), or not decided yet. */
-type Handled = Reply | null | 'waiting'
+/** Envelopes of one session over HTTP behind a verdict, beyond which they are refused. */
+const MOST_WAITING = 64
+/** How often what a message asks for is put to the policy while that changes its mind about the session. */
+const MOST_TRIALS = 3
+/** Messages without a session on one WebSocket, beyond which it is closed; a client that lost its session sends a few. */
+const MANY_STRAYS = 1_000
+
+/** What became of the message in hand: a reply, none (a held connect), not decided yet, or the end of its connection. */
+type Handled = Reply | null | 'waiting' | 'ended'
 
 export class Engine {
   readonly #core: Core
@@ -93,6 +121,10 @@ export class Engine {
 
   /** The verdict on a question that the sink could not answer at once. One that nobody waits for any more is ignored. */
   answer(question: Question, verdict: Verdict, now: number): void {
+    if (question.connection === null) {
+      if (reviewed(this.#core, question, verdict)) settle(this.#core, now)
+      return
+    }
     const { exchange } = question.connection
     const trial = exchange?.trial
     if (exchange == null || trial == null || trial.questions[trial.at] !== question) return
@@ -115,6 +147,7 @@ export class Engine {
    * @returns whether there are others
    */
   flush(now: number, most = NEVER): boolean {
+    this.#runDue(now) // a timer that is late delivers nothing to whom it would have ended
     const behind = flush(this.#core, now, most)
     settle(this.#core, now)
     return behind
@@ -123,7 +156,7 @@ export class Engine {
   /** Does what is due at `now`. @returns the next deadline */
   tick(now: number): number {
     const core = this.#core
-    for (let session = core.deadlines.due(now); session !== null; session = core.deadlines.due(now)) this.#due(session, now)
+    this.#runDue(now)
     if (now >= core.sweepAt) {
       core.tree.sweep()
       core.sweepAt = NEVER
@@ -143,6 +176,11 @@ export class Engine {
     }
   }
 
+  #runDue(now: number): void {
+    const { deadlines } = this.#core
+    for (let session = deadlines.due(now); session !== null; session = deadlines.due(now)) this.#due(session, now)
+  }
+
   #due(session: Session, now: number): void {
     const core = this.#core
     if (session.held !== null && session.held.until <= now) releaseConnect(core, session, now)
@@ -151,8 +189,12 @@ export class Engine {
       session.endLaziness()
       core.markDirty(session)
     }
-    if (session.expiresAt < now || session.processingEndsAt() <= now) remove(core, session, 'expired', now)
-    else core.deadlines.update(session)
+    if (session.expiresAt < now || session.processingEndsAt() <= now) return remove(core, session, 'expired', now)
+    if (session.credential !== null && session.credential.dueAt <= now) {
+      if (session.credential.pass(now)) return remove(core, session, 'token_expired', now)
+      if (session.held !== null) releaseConnect(core, session, now)
+    }
+    core.deadlines.update(session)
   }
 
   #defer(connection: Connection, texts: readonly string[]): void {
@@ -164,20 +206,28 @@ export class Engine {
   }
 
   #accept(connection: Connection, texts: readonly string[], now: number): void {
-    const { maxMessages, maxDepth } = this.#core.options
-    const messages = parseEnvelope(texts, maxMessages, maxDepth)
+    const { maxMessages, maxDepth, maxKeys } = this.#core.options
+    const messages = parseEnvelope(texts, maxMessages, maxDepth, maxKeys)
     if (typeof messages === 'string') return this.#refuse(connection, messages)
     if (messages.length > 1 && messages.some(message => message.channel === '/meta/handshake'))
       return this.#refuse(connection, 'malformed')
+    // a client that finds its socket closed opens another, and that may bring a newer token
+    if (connection.spent && messages[0]!.channel === '/meta/handshake' && (tokenOf(messages[0]!) ?? null) === null)
+      return this.#refuse(connection, 'removed')
     const exchange = new Exchange(connection, messages)
     connection.exchange = exchange
     exchange.session = this.#sessionOf(connection, messages[0]!)
-    if (exchange.session !== null) this.#arrive(exchange, exchange.session, now)
+    if (exchange.session !== null) {
+      for (const text of texts) exchange.bytes += text.length
+      this.#arrive(exchange, exchange.session, now)
+    }
     this.#enter(exchange, now)
   }
 
-  #refuse(connection: Connection, ending: 'malformed' | 'too_deep' | 'too_many_messages' | 'failed'): void {
+  #refuse(connection: Connection, ending: Refusal | 'failed' | 'rate_limited' | 'removed'): void {
     const { session } = connection
+    const limit = LIMITS[ending]
+    if (limit !== undefined) this.#core.sink.limited(limit, connection.address)
     if (session?.endpoint === connection) session.endpoint = null
     if (session?.held?.connection === connection) loseConnect(this.#core, session)
     connection.session = null
@@ -208,7 +258,7 @@ export class Engine {
     session.transport = connection.transport
     session.address = connection.address
     if (connection.socket) {
-      if (!connection.open) return
+      if (!connection.open || session.credential?.expiring === true) return
       bind(this.#core, connection, session)
       if (session.endpoint === connection) return
       if (session.held !== null && session.held.connection !== connection) supersede(this.#core, session, now)
@@ -225,7 +275,11 @@ export class Engine {
     const { session } = exchange
     if (session === null || session.exchange === null) return this.#run(exchange, now)
     session.waiting ??= []
-    session.waiting.push(exchange)
+    if (session.waiting.length < MOST_WAITING) session.waiting.push(exchange)
+    else {
+      exchange.connection.exchange = null
+      this.#refuse(exchange.connection, 'rate_limited')
+    }
   }
 
   /** Runs an exchange and then, one after the other, those that waited behind it. */
@@ -264,7 +318,9 @@ export class Engine {
     while (exchange.at < messages.length) {
       const handled = this.#handle(exchange, messages[exchange.at]!, now)
       if (handled === 'waiting') return this.#park(exchange)
+      if (handled === 'ended') return this.#abandon(exchange, now)
       if (handled !== null) replies.push(handled)
+      if (exchange.renewal !== null) this.#answerRenewal(exchange, handled)
       exchange.trial = null
       exchange.at++
     }
@@ -273,6 +329,24 @@ export class Engine {
     connection.exchange = null
     if (exchange.session !== null) this.#nextOfSession(exchange.session, now)
     if (connection.waiting !== null) this.#nextOfConnection(connection, connection.waiting, now)
+  }
+
+  /** What the reply says of a new token goes into its `ext`; a held connect has its reply already. */
+  #answerRenewal(exchange: Exchange, reply: Reply | null): void {
+    const answered = reply ?? exchange.session?.held?.reply
+    if (answered != null) answered.ext = { ...answered.ext, token: exchange.renewal }
+    exchange.renewal = null
+  }
+
+  /** The rest of an exchange is not looked at: its client was shown the door. */
+  #abandon({ connection, session }: Exchange, now: number): void {
+    this.#core.current = null
+    connection.exchange = null
+    this.#core.sink.limited('maxMessageRate', connection.address)
+    this.#refuse(connection, 'rate_limited')
+    if (session === null) return
+    remove(this.#core, session, 'rate_limited', now)
+    this.#nextOfSession(session, now)
   }
 
   /** A verdict is awaited. Meanwhile the session's time does not run: it is not its client that is slow. */
@@ -308,8 +382,10 @@ export class Engine {
   #handle(exchange: Exchange, message: Message, now: number): Handled {
     const core = this.#core
     const { session } = exchange
-    const resumed = exchange.trial !== null
+    const resumed = exchange.trial !== null || exchange.renewal !== null
     if (!resumed) {
+      const refused = this.#pace(exchange, message, now)
+      if (refused !== null) return refused
       const fault = this.#fault(exchange, message)
       if (fault !== null) return new Reply(message).fail(fault)
       const written = message.channel
@@ -321,6 +397,8 @@ export class Engine {
     if (channel === '/meta/handshake') return this.#handshake(exchange, message, now)
     if (session === null || session.gone || message.clientId !== session.id) return this.#unknown(exchange, message, now)
     if (!resumed) this.#touch(session, channel, now)
+    if (core.policed.renew && message.ext !== undefined && this.#renew(exchange, session, message, now) === 'waiting')
+      return 'waiting'
     switch (channel) {
       case '/meta/connect':
         return this.#connect(exchange, session, message, now)
@@ -346,7 +424,7 @@ export class Engine {
     exchange.name =
       META_CHANNELS.get(channel) ??
       tree.find(channel) ??
-      parseChannel(channel, options.maxChannelLength, options.validateMessageFields)
+      parseChannel(channel, options.maxChannelLength, options.validateMessageFields, options.maxChannelSegments)
     if (exchange.name === null) return 'CHANNEL_INVALID'
     return isMessageId(message.id, options.validateMessageFields) ? null : 'MESSAGE_ID_INVALID'
   }
@@ -377,8 +455,70 @@ export class Engine {
     session.expiresAt = Math.max(session.expiresAt, now + maxInterval)
   }
 
+  /** A session that sends too fast, well or ill formed, is told to pause, and one that does not heed it is ended (DEV-17). Nobody is kept from leaving. */
+  #pace(exchange: Exchange, message: Message, now: number): Handled {
+    const core = this.#core
+    const { connection, session } = exchange
+    if (session === null || session.gone)
+      return connection.socket && !core.options.trusted && ++connection.strays > MANY_STRAYS ? 'ended' : null
+    const pace = message.channel === '/meta/disconnect' ? 'well' : core.pacer.message(session, now)
+    core.pacer.envelope(session, exchange.bytes, now) // judged by what was sent before: one that is large may pass
+    exchange.bytes = 0
+    if (pace === 'well') return null
+    if (pace === 'out' && session.slowed && !exchange.slowing) return 'ended'
+    exchange.slowing ||= !session.slowed // nobody can heed what he has not heard
+    core.sink.limited('maxMessageRate', session.address)
+    if (message.channel === '/meta/connect') {
+      exchange.connects = true
+      session.expiresAt = NEVER // until the reply has left
+    }
+    session.transientInterval = core.pacer.pause(session)
+    session.slowed = true // or it would keep this pause for ever, as with DEV-9
+    const reply = new Reply(message).fail('RATE_LIMITED')
+    reply.advice = fullAdvice(core, session, connection.transport)
+    return reply
+  }
+
+  /**
+   * A new token with any message that nobody else gets takes the place of the one before, without a new session. A token that is not taken
+   * changes nothing.
+   */
+  #renew(exchange: Exchange, session: Session, message: Message, now: number): 'waiting' | null {
+    const core = this.#core
+    if (exchange.renewal !== null || exchange.name!.kind === 'broadcast') return null
+    const mark = markOfToken(message)
+    if (mark === 0 || mark === session.credential?.mark) return null
+    if (exchange.trial === null) exchange.trial = identityTrial(exchange, 'renew', message)
+    else if (exchange.trial.questions[0]?.kind !== 'renew') return null
+    const outcome = hold(core, exchange.trial, false)
+    if (outcome === 'waiting') return 'waiting'
+    exchange.trial = null
+    const verdict = 'verdict' in outcome ? outcome.verdict : false
+    const identity = typeof verdict === 'object' && 'allow' in verdict && verdict.allow ? identityOf(verdict) : null
+    if (identity === null) {
+      const admission = typeof verdict === 'object' && 'allow' in verdict ? verdict : null
+      exchange.renewal = { error: wireError(admission?.code ?? 'TOKEN_REFUSED', clean(admission?.reason ?? '')) }
+    } else if (session.credential === null || identity.user !== userOf(session)) {
+      exchange.renewal = { error: wireError('TOKEN_REFUSED', 'other_user') }
+    } else if (!isNewer(identity, session.credential.identity)) {
+      exchange.renewal = { error: wireError('TOKEN_REFUSED', 'not_newer') }
+      session.credential.mark = mark // some clients put it into every message
+    } else {
+      identify(core, session, identity, mark, now)
+      if (exchange.connection.socket && session.endpoint === null) this.#arrive(exchange, session, now) // let go for want of it
+      exchange.renewal = {
+        expires: Number.isFinite(identity.expiresAt) ? Math.max(0, Math.floor(identity.expiresAt - now)) : null,
+      }
+    }
+    return null
+  }
+
   #handshake(exchange: Exchange, message: Message, now: number): Handled {
-    exchange.trial ??= handshakeTrial(exchange, message)
+    if (exchange.trial === null) {
+      const refused = refuseHandshake(this.#core, exchange.connection, message, now)
+      if (refused !== null) return refused
+    }
+    exchange.trial ??= identityTrial(exchange, 'handshake', message)
     const outcome = hold(this.#core, exchange.trial, false)
     if (outcome === 'waiting') return 'waiting'
     if (!this.#listened(message, null)) return new Reply(message).fail('MESSAGE_DELETED')
@@ -396,11 +536,29 @@ export class Engine {
   #subscribe(exchange: Exchange, session: Session, message: Message, now: number): Handled {
     const names = subscriptionsOf(this.#core, message)
     if (typeof names === 'string') return metaReply(this.#core, message, now).fail(names)
+    if (tooMany(this.#core, session, names)) {
+      this.#core.sink.limited('maxSubscriptions', session.address)
+      return metaReply(this.#core, message, now).fail('TOO_MANY_SUBSCRIPTIONS')
+    }
+    if (exchange.trial === null) this.#core.pacer.more(session, names.length - 1)
+    if (this.#core.shedding && names.some(name => this.#core.tree.find(name.name) === undefined))
+      return this.#overloaded(exchange, session, message, now)
     const outcome = this.#judge(exchange, message, names, 'subscribe')
     if (outcome === 'waiting') return 'waiting'
     if ('code' in outcome) return metaReply(this.#core, message, now).fail(outcome.code, outcome.reason)
     if (!this.#listened(message, session)) return new Reply(message).fail('MESSAGE_DELETED')
     return subscribe(this.#core, session, message, names, now)
+  }
+
+  /** Short of memory, no new channels are made for anybody. */
+  #overloaded(exchange: Exchange, session: Session, message: Message, now: number): Reply {
+    const core = this.#core
+    core.sink.limited('maxMemory', session.address)
+    const reply = metaReply(core, message, now).fail('OVERLOADED')
+    session.transientInterval = core.spread(PAUSE)
+    session.slowed = true
+    reply.advice = fullAdvice(core, session, exchange.connection.transport)
+    return reply
   }
 
   #unsubscribe(session: Session, message: Message, now: number): Handled {
@@ -420,9 +578,19 @@ export class Engine {
   }
 
   #judge(exchange: Exchange, message: Message, names: readonly ChannelName[], operation: 'subscribe' | 'publish'): Outcome {
-    exchange.trial ??= channelTrial(this.#core, exchange, message, names, operation)
-    if (exchange.trial === null) return { verdict: true }
-    return hold(this.#core, exchange.trial, operation === 'subscribe')
+    const core = this.#core
+    const session = exchange.session!
+    for (let tries = 0; tries < MOST_TRIALS; tries++) {
+      const denied = deniedByRule(core, session, names, operation)
+      if (denied !== null) return denied
+      exchange.trial ??= channelTrial(core, exchange, message, names, operation)
+      if (exchange.trial === null) return { verdict: true }
+      const { reviews } = exchange.trial
+      const outcome = hold(core, exchange.trial, operation === 'subscribe')
+      if (outcome === 'waiting' || reviews === session.reviews) return outcome
+      exchange.trial = null // its rights were judged anew meanwhile
+    }
+    return { code: refusalCode(operation, operation === 'subscribe'), reason: DENIED_BY_POLICY }
   }
 
   /** Whether the listeners on a meta channel let its message pass. */

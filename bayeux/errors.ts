@@ -22,6 +22,26 @@ export const errors = {
     text: 'session_unknown',
     help: 'The session expired, never was, or belongs to another browser. Only a /meta/connect gets advice with it.',
   },
+  TOKEN_MISSING: {
+    wire: 401,
+    text: 'token_missing',
+    help: 'The server asks for a token (tokenRequired) and the handshake had none.',
+  },
+  TOKEN_REFUSED: {
+    wire: 401,
+    text: 'token_refused',
+    help: 'The token is not taken; the argument says why: invalid, expired, not_yet_valid, unknown_key, revoked, other_user, not_newer.',
+  },
+  TOKEN_EXPIRES: {
+    wire: 401,
+    text: 'token_expires',
+    help: 'The token of the session is over, or will be soon: the advice is to handshake again, with a new one.',
+  },
+  KEYS_UNAVAILABLE: {
+    wire: 503,
+    text: 'keys_unavailable',
+    help: 'The token cannot be verified, as tokenJwksUrl does not answer; the advice says when to try again.',
+  },
   HANDSHAKE_DENIED: { wire: 403, text: 'handshake_denied', help: 'The policy refused the handshake.' },
   SUBSCRIPTION_MISSING: {
     wire: 403,
@@ -32,6 +52,11 @@ export const errors = {
     wire: 403,
     text: 'subscription_invalid',
     help: 'An entry of the field subscription is not a channel name; nothing was subscribed.',
+  },
+  TOO_MANY_SUBSCRIPTIONS: {
+    wire: 403,
+    text: 'too_many_subscriptions',
+    help: 'The session would have more than maxSubscriptions; nothing was subscribed.',
   },
   SUBSCRIBE_FAILED: {
     wire: 403,
@@ -69,6 +94,21 @@ export const errors = {
     wire: 405,
     text: 'message_id_invalid',
     help: 'The message id is neither letters and digits nor a whole number.',
+  },
+  RATE_LIMITED: {
+    wire: 429,
+    text: 'rate_limited',
+    help: 'The session sends faster than maxMessageRate or maxByteRate, or its address handshakes faster than maxHandshakeRate; the advice says how long to pause.',
+  },
+  TOO_MANY_SESSIONS: {
+    wire: 429,
+    text: 'too_many_sessions',
+    help: 'The limit in the argument is reached: maxSessions, maxAddressSessions, maxBrowserSessions, maxUserSessions.',
+  },
+  OVERLOADED: {
+    wire: 503,
+    text: 'overloaded',
+    help: 'The server is short of memory and takes no new sessions or channels; the advice says when to try again.',
   },
 
   OPTION_UNKNOWN: { wire: null, text: 'option_unknown', help: 'No option has this name.' },

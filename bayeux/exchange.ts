@@ -5,7 +5,7 @@
 
 import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
-import type { Message } from './message.js'
+import type { Json, Message } from './message.js'
 import type { Trial } from './policy.js'
 import type { Reply } from './reply.js'
 import type { Session } from './session.js'
@@ -20,6 +20,11 @@ export class Exchange {
   session: Session | null = null
   /** The questions about the message in hand that are not answered yet. */
   trial: Trial | null = null
+  /** What the reply to the message in hand says of the new token in it; null for none, or while it is not judged. */
+  renewal: Json | null = null
+  /** Its size, as long as it is not counted; and whether its session was told to pause in it, and not before. */
+  bytes = 0
+  slowing = false
   /** Whether a /meta/connect is answered with it: then its response carries messages also in connect-only delivery. */
   connects = false
   /** Whether a held connect took the place of the response. */

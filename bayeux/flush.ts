@@ -24,7 +24,7 @@ export function flush(core: Core, now: number, most: number): boolean {
   while (core.flushed < dirty.length && core.flushed < end) {
     const session = dirty[core.flushed++]!
     session.dirty = false
-    if (session.urgent > 0 && session.batchDepth === 0) flushSession(core, session, now)
+    if (session.urgent > 0 && session.batchDepth === 0 && session.reviewing === 0) flushSession(core, session, now)
   }
   if (core.flushed === dirty.length) {
     core.dirty = []

@@ -20,18 +20,27 @@ export interface Message {
 export type Json = Readonly<Record<string, unknown>>
 
 /** Why a whole envelope is refused: nothing of it is processed (protocol reference 5.3, 6.2). */
-export type Refusal = 'malformed' | 'too_deep' | 'too_many_messages'
+export type Refusal = 'malformed' | 'too_deep' | 'too_many_keys' | 'too_many_messages'
 
 /**
  * Reads one envelope.
  *
  * @param texts JSON texts, each one message or an array of messages; several only from a form, concatenated in order
- * @param maxMessages messages in all; `maxDepth` levels of nesting, the array included
+ * @param maxMessages messages in all
+ * @param maxDepth levels of nesting, the array included
+ * @param maxKeys members of objects and items of arrays in all
  * @returns the messages in order, at least one; or why the envelope is refused as a whole
  */
-export function parseEnvelope(texts: readonly string[], maxMessages: number, maxDepth: number): Message[] | Refusal {
+export function parseEnvelope(
+  texts: readonly string[],
+  maxMessages: number,
+  maxDepth: number,
+  maxKeys: number,
+): Message[] | Refusal {
   const messages: Message[] = []
+  let keys = 0
   for (const text of texts) {
+    if (text.length > LONG && nestsDeeper(text, maxDepth)) return 'too_deep'
     let value: unknown
     try {
       value = JSON.parse(text)
@@ -42,11 +51,43 @@ export function parseEnvelope(texts: readonly string[], maxMessages: number, max
     if (messages.length + batch.length > maxMessages) return 'too_many_messages'
     for (const message of batch) {
       if (!isObject(message)) return 'malformed'
-      if (deeperThan(message, maxDepth - 1)) return 'too_deep'
+      keys += keysIn(message, maxDepth - 1)
+      if (keys === Number.POSITIVE_INFINITY) return 'too_deep'
+      if (keys > maxKeys) return 'too_many_keys'
       messages.push(message)
     }
   }
   return messages.length === 0 ? 'malformed' : messages
+}
+
+/** A longer text is not parsed before it is known not to nest too deep: 64 KiB of brackets take longer than all else that long. */
+const LONG = 2_048
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** Whether a text that may be JSON opens more brackets than `levels` before it closes them. */
+function nestsDeeper(text: string, levels: number): boolean {
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) {
+      i = endOfString(text, i)
+      if (i === -1) return false
+    } else if (code === 0x5b || code === 0x7b) {
+      if (++depth > levels) return true
+    } else if (code === 0x5d || code === 0x7d) depth--
+  }
+  return false
+}
+
+/** Where the string ends that begins at `from`; -1 if it does not. */
+function endOfString(text: string, from: number): number {
+  for (let end = text.indexOf('"', from + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let escapes = 0
+    while (text.charCodeAt(end - 1 - escapes) === BACKSLASH) escapes++
+    if (escapes % 2 === 0) return end
+  }
+  return -1
 }
 
 /** A JSON object: neither null, nor an array, nor a scalar. */
@@ -54,27 +95,32 @@ export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Whether `value` nests objects and arrays more than `levels` deep. */
-export function deeperThan(value: object, levels: number): boolean {
-  if (levels === 0) return true
+/** How many members and items `value` has in all; Infinity where it nests objects and arrays more than `levels` deep. */
+export function keysIn(value: object, levels: number): number {
+  if (levels === 0) return Number.POSITIVE_INFINITY
+  let keys = 0
   if (Array.isArray(value)) {
-    for (const item of value) if (typeof item === 'object' && item !== null && deeperThan(item, levels - 1)) return true
-    return false
+    keys = value.length
+    for (const item of value) if (typeof item === 'object' && item !== null) keys += keysIn(item, levels - 1)
+    return keys
   }
   for (const key in value) {
+    keys++
     const member = (value as Json)[key]
-    if (typeof member === 'object' && member !== null && deeperThan(member, levels - 1)) return true
+    if (typeof member === 'object' && member !== null) keys += keysIn(member, levels - 1)
   }
-  return false
+  return keys
 }
 
 const MESSAGE_ID = /^[A-Za-z0-9]+$/
+/** A held connect keeps its id. */
+const LONGEST_ID = 256
 
 /** Whether `id` may be a message's: none, letters and digits, or a whole number as old clients send it. */
 export function isMessageId(id: unknown, validate: boolean): boolean {
   if (id === undefined || id === null) return true
   if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 0
-  return typeof id === 'string' && (!validate || MESSAGE_ID.test(id))
+  return typeof id === 'string' && id.length <= LONGEST_ID && (!validate || MESSAGE_ID.test(id))
 }
 
 /** The `ext` of a message if it is an object, else null: any other type counts as absent. */

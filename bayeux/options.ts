@@ -8,7 +8,24 @@ import { BayeuxError } from './errors.js'
 
 export interface OptionRow {
   readonly default: number | boolean | string | readonly string[]
-  readonly unit?: 'ms' | 's' | 'bytes' | 'messages' | 'levels' | 'characters' | 'sessions' | 'frames'
+  readonly unit?:
+    | 'ms'
+    | 's'
+    | 'bytes'
+    | 'messages'
+    | 'levels'
+    | 'keys'
+    | 'characters'
+    | 'segments'
+    | 'subscriptions'
+    | 'sessions'
+    | 'frames'
+    | 'messages/s'
+    | 'bytes/s'
+    | 'handshakes/s'
+    | 'connections'
+    | 'MiB'
+    | '%'
   readonly min?: number
   readonly max?: number
   readonly oneOf?: readonly string[]
@@ -77,7 +94,7 @@ export const engineOptions = {
     help: 'A session with more undelivered messages is a slow consumer and is removed.',
   },
   maxQueueBytes: {
-    default: 16_777_216,
+    default: 4_194_304,
     unit: 'bytes',
     min: 1024,
     help: 'The same limit as a size, counted in characters of JSON.',
@@ -133,7 +150,60 @@ export const engineOptions = {
     max: 500,
     help: 'Nesting of JSON in one envelope, the envelope itself included.',
   },
+  maxKeys: {
+    default: 10_000,
+    unit: 'keys',
+    min: 16,
+    help: 'Members of objects and items of arrays in one envelope, all together.',
+  },
   maxChannelLength: { default: 1_024, unit: 'characters', min: 2, help: 'Length of a channel name.' },
+  maxChannelSegments: { default: 16, unit: 'segments', min: 2, help: 'Segments of a channel name.' },
+  maxSubscriptions: { default: 1_000, unit: 'subscriptions', min: 1, help: 'Subscriptions of one session.' },
+  maxSessions: { default: 100_000, unit: 'sessions', min: 0, help: 'Sessions in all; 0 is no limit.' },
+  maxAddressSessions: {
+    default: 1_000,
+    unit: 'sessions',
+    min: 0,
+    help: 'Sessions of one address (of a /64 of IPv6); 0 is no limit. Behind a proxy see trustProxy.',
+  },
+  maxBrowserSessions: {
+    default: 100,
+    unit: 'sessions',
+    min: 0,
+    help: 'Sessions of one browser cookie, whether their connects are held or not; 0 is no limit.',
+  },
+  maxUserSessions: { default: 200, unit: 'sessions', min: 0, help: 'Sessions of one user; 0 is no limit.' },
+  maxHandshakeRate: {
+    default: 50,
+    unit: 'handshakes/s',
+    min: 0,
+    max: 100_000,
+    help: 'Handshakes of one address, four times as many at once after a pause; 0 is no limit.',
+  },
+  maxMessageRate: {
+    default: 500,
+    unit: 'messages/s',
+    min: 0,
+    max: 100_000,
+    help: 'Messages that one session may send, four times as many at once after a pause; 0 is no limit.',
+  },
+  maxByteRate: {
+    default: 1_048_576,
+    unit: 'bytes/s',
+    min: 0,
+    max: 10_485_760,
+    help: 'The same as a size, counted in characters of JSON; 0 is no limit.',
+  },
+  trusted: {
+    default: false,
+    help: 'Lift what is counted per address and per second: for load tests and private networks.',
+  },
+  tokenRenewal: {
+    default: 30_000,
+    unit: 'ms',
+    min: 0,
+    help: 'How long before the end of its token a client is told to handshake again.',
+  },
   ack: { default: true, help: 'Offer the ack extension (acknowledged delivery) to clients that ask for it.' },
   timesync: { default: true, help: 'Answer the timesync extension.' },
   timestamp: { default: false, help: 'Put a timestamp on every message sent (timestamp extension).' },

@@ -7,17 +7,21 @@
 import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
 import type { ErrorCode } from './errors.js'
+import type { Identity } from './identity.js'
 import type { Message } from './message.js'
 import type { Advice } from './reply.js'
 import type { Session } from './session.js'
 
 export type Operation = 'create' | 'subscribe' | 'publish'
 
-/** One thing to be allowed or not. `channel` is null for a handshake. */
+/**
+ * One thing to be allowed or not. `channel` is null for a handshake and for a token that is to take the place of the one before.
+ * `connection` is null where the server itself judges a subscription again.
+ */
 export interface Question {
-  readonly kind: 'handshake' | Operation
+  readonly kind: 'handshake' | 'renew' | Operation
   readonly session: Session | null
-  readonly connection: Connection
+  readonly connection: Connection | null
   readonly channel: string | null
   readonly message: Message
 }
@@ -25,11 +29,16 @@ export interface Question {
 /** true: allowed. false: `denied_by_security_policy`. `deny`: the reason given, put into the error field. */
 export type Verdict = boolean | { readonly deny: string } | Admission
 
-/** The answer to a handshake, when it has more to say than yes or no. */
+/** The answer to a handshake or a renewal, when it has more to say than yes or no. */
 export interface Admission {
   readonly allow: boolean
-  /** Kept on the session for the application. */
+  /** Kept on the session for the application. Where `identity` does not say another, a text is also the user's name. */
   readonly user?: unknown
+  /** Who that is for channel rules and limits, and when the session ends. */
+  readonly identity?: Partial<Identity>
+  /** For a refusal: the error in place of `HANDSHAKE_DENIED`, and its reason. */
+  readonly code?: ErrorCode
+  readonly reason?: string
   /** Put into `ext` of the reply, also of a refusal. */
   readonly ext?: Readonly<Record<string, unknown>>
   /** For a refusal: stands in place of `{reconnect: 'none'}`. */
@@ -42,6 +51,8 @@ export interface Trial {
   /** The channel of each question, parsed. */
   readonly names: readonly ChannelName[]
   at: number
+  /** How often the session's rights had been judged when the first of them was asked: if that changes meanwhile, all are asked again. */
+  reviews: number
   /** Set by `answer`, taken by the engine when it goes on. */
   verdict: Verdict | null
 }
@@ -59,8 +70,13 @@ const REASON = /[^A-Za-z0-9\-_!~()$@ /*.]/g
 export function refusal(verdict: Verdict): string | null {
   if (verdict === true) return null
   if (verdict === false) return DENIED_BY_POLICY
-  if ('deny' in verdict) return verdict.deny.replace(REASON, '_')
+  if ('deny' in verdict) return clean(verdict.deny)
   return verdict.allow ? null : DENIED_BY_POLICY
+}
+
+/** A reason as it may stand in the error field. */
+export function clean(reason: string): string {
+  return reason.replace(REASON, '_')
 }
 
 /** Asks the authorizers of a channel and of all wildcards that cover it, `/**` first: any denial wins, one grant is needed where any stands. */

@@ -8,19 +8,26 @@
 import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
 import { deliver } from './delivery.js'
-import { type FrozenMessage, freezePublished, type Message } from './message.js'
+import { tokenOf } from './identity.js'
+import { type FrozenMessage, freezePublished, type Json, type Message } from './message.js'
 import { Reply } from './reply.js'
 import type { Session } from './session.js'
-import { Channel } from './tree.js'
+import { Channel, isSubscribed } from './tree.js'
+
+/** What has markup in it costs its publisher so many times its size: reading markup is slow, and done where all others wait. */
+const MARKUP_COST = 400
 
 /** Publishes what a client sent and was allowed to. A service message ends at the listeners. */
 export function publish(core: Core, session: Session, message: Message, name: ChannelName, now: number): Reply {
   const text = message.channel as string
   const channel = name instanceof Channel && name.exists ? name : core.tree.create(name) // it may have been swept while a verdict was awaited
   const reply = new Reply(message)
-  if (!notify(core, channel, message, session)) return reply.fail('MESSAGE_DELETED')
+  const clean = filtered(core, channel, message)
+  if (clean !== message && clean.data !== message.data)
+    core.pacer.labour(session, MARKUP_COST * JSON.stringify(message.data).length, now)
+  if (!notify(core, channel, clean, session)) return reply.fail('MESSAGE_DELETED')
   if (name.kind === 'service') return reply
-  const frozen = freezePublished(message, text, lazyOf(core, channel, false), core.timestamp(now))
+  const frozen = freezePublished(withoutToken(core, clean), text, lazyOf(core, channel, false), core.timestamp(now))
   fanOut(core, channel, frozen, session, now)
   core.sink.published(frozen)
   return reply
@@ -29,16 +36,32 @@ export function publish(core: Core, session: Session, message: Message, name: Ch
 /** Puts a message into the queue of each session that is subscribed, its publisher's own where that is wanted. */
 export function fanOut(core: Core, channel: Channel, message: FrozenMessage, publisher: Session | null, now: number): void {
   const sessions = core.tree.resolve(channel)
+  const { changes } = core.tree
   core.tree.walking++
   try {
     for (let i = 0; i < sessions.length; i++) {
       const session = sessions[i]!
+      if (core.tree.changes !== changes && !isSubscribed(session, core.tree.covering(channel))) continue // an extension has seen to that
       if (session === publisher && !wantsOwn(core, session, channel)) continue
       deliver(core, session, message, now)
     }
   } finally {
     core.tree.walking--
   }
+}
+
+/** A token is not for the subscribers, though some clients put it into every message. */
+function withoutToken(core: Core, message: Message): Message {
+  if (!core.policed.renew || message.ext === undefined || tokenOf(message) === undefined) return message
+  const { token: _token, ...ext } = message.ext as Json
+  return { ...message, ext }
+}
+
+/** The message as its channel's filter leaves it. */
+export function filtered<M extends Message>(core: Core, channel: Channel, message: M): M {
+  const filter = channel.settings?.filter ?? 'none'
+  if (filter === 'none' || message.data === undefined) return message
+  return { ...message, data: core.sink.filter(filter, message.data) }
 }
 
 /** How long a message may wait: of its channel's rule, or the default for one that is marked lazy; -1 for not at all. */

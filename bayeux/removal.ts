@@ -5,7 +5,7 @@
 // Source: protocol reference 3.4, 4.1, 4.3, 4.9, DEV-13.
 
 import { unknownSession } from './advice.js'
-import { releaseConnect, unhold } from './connect.js'
+import { expires, releaseConnect, unhold } from './connect.js'
 import type { Core } from './core.js'
 import { freeze } from './message.js'
 import type { RemovalReason, Session } from './session.js'
@@ -17,7 +17,8 @@ const LINGER = 1_000
 export function remove(core: Core, session: Session, reason: RemovalReason, now: number): void {
   if (!core.sessions.has(session.id) && !core.local.has(session)) return // it is gone, or a listener of its end wants it gone
   dismantle(core, session, reason)
-  if (reason === 'kicked') tellKicked(core, session, now)
+  if (reason === 'revoked' || reason === 'token_expired' || session.reviewing > 0) forget(session)
+  if (reason === 'kicked' || reason === 'revoked') tellKicked(core, session, now)
   else if (session.held !== null) endHeld(core, session, reason, now)
   if (session.held === null) letGo(core, session, reason !== 'disconnected', now)
 }
@@ -28,12 +29,12 @@ export function letGo(core: Core, session: Session, closing: boolean, now: numbe
   const { endpoint } = session
   session.endpoint = null
   if (endpoint === null || !endpoint.open) return
-  endpoint.session = null
-  if (closing) core.lingering.push({ connection: endpoint, at: now + LINGER })
+  if (closing) core.linger(endpoint, session, now + LINGER)
+  else endpoint.session = null
 }
 
 function dismantle(core: Core, session: Session, reason: RemovalReason): void {
-  core.sessions.delete(session.id)
+  if (core.sessions.delete(session.id)) core.census.leave(session)
   core.local.delete(session)
   core.sink.sessionRemoved(session, reason)
   session.transit('remove')
@@ -43,6 +44,13 @@ function dismantle(core: Core, session: Session, reason: RemovalReason): void {
     core.sink.unsubscribed(session, channel.name)
   }
   session.subscriptions = null
+}
+
+/** It has lost its right to what waits for it, or may have. */
+function forget(session: Session): void {
+  session.reviewing = 0
+  session.dropQueued(() => true)
+  session.ack?.drop(() => true)
 }
 
 /** The notice goes on what can carry it now: the held connect, the response in hand, or the socket. */
@@ -60,9 +68,11 @@ function endHeld(core: Core, session: Session, reason: RemovalReason, now: numbe
   if (reason === 'removed') return // runs to its timeout, as in CometD, and is told to stop then
   if (reason === 'disconnected') return releaseConnect(core, session, now)
   const { connection, reply } = unhold(core, session)
-  if (connection.transport === 'callback-polling' && core.sink.writable(connection)) {
-    // a script tag sees no status: without an answer its page would wait for a timeout of its own (protocol reference 5.6)
-    reply.fail('SESSION_UNKNOWN').advice = unknownSession()
+  const expired = reason === 'token_expired'
+  // a script tag sees no status: without an answer its page would wait for a timeout of its own (protocol reference 5.6)
+  if ((expired || connection.transport === 'callback-polling') && core.sink.writable(connection)) {
+    if (expired) expires(core, session, connection, reply, now)
+    else reply.fail('SESSION_UNKNOWN').advice = unknownSession()
     return core.sink.write(connection, '', [], reply.toJson(now, core.timestamp(now)), false)
   }
   connection.open = false

@@ -23,7 +23,7 @@ export function respond(core: Core, exchange: Exchange, now: number): void {
     return
   }
   if (session !== null && replies[0]?.extra != null) return respondToHandshake(core, exchange, session, replies[0], now)
-  const messages = session === null ? NOTHING : ridingMessages(exchange, session)
+  const messages = session === null ? NOTHING : ridingMessages(core, exchange, session)
   let tail = ''
   for (const reply of replies) {
     const json = replyJson(core, session, reply, now)
@@ -52,7 +52,7 @@ function respondToHandshake(core: Core, exchange: Exchange, session: Session, re
 }
 
 /** The messages that leave with the replies of an exchange: the whole queue, unless delivery is by connect only and this is none. */
-function ridingMessages(exchange: Exchange, session: Session): readonly FrozenMessage[] {
+function ridingMessages(core: Core, exchange: Exchange, session: Session): readonly FrozenMessage[] {
   const { connection } = exchange
   if (session.gone) return session.takeQueue()
   if (!exchange.connects) {
@@ -61,17 +61,18 @@ function ridingMessages(exchange: Exchange, session: Session): readonly FrozenMe
   }
   let riding = NOTHING
   for (const reply of exchange.replies) {
-    if (reply.channel !== '/meta/connect' || !reply.successful) continue
-    const messages = takeForConnect(session, reply)
+    if (reply.channel !== '/meta/connect' || !(reply.successful || session.credential?.expiring === true)) continue
+    const messages = takeForConnect(core, session, reply)
     if (messages.length > 0) riding = messages
   }
   return riding
 }
 
 /** Takes what leaves with a connect reply and numbers the reply: with ack, all that is not acknowledged. */
-export function takeForConnect(session: Session, reply: Reply): readonly FrozenMessage[] {
+export function takeForConnect(core: Core, session: Session, reply: Reply): readonly FrozenMessage[] {
   const queue = session.takeQueue()
-  if (session.ack === null) return queue
+  if (queue.length > 0) core.pacer.refund(session)
+  if (session.ack === null || session.reviewing > 0) return queue
   const { number, messages } = session.ack.take()
   reply.ext = { ...reply.ext, ack: number }
   return messages

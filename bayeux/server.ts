@@ -9,10 +9,14 @@ import type { Core } from './core.js'
 import { deliver } from './delivery.js'
 import { BayeuxError } from './errors.js'
 import type { Extension } from './extension.js'
+import type { Identity } from './identity.js'
 import { freeze, type Message } from './message.js'
+import { identify } from './meta.js'
 import type { Authorizer, Question } from './policy.js'
-import { fanOut, lazyOf } from './publish.js'
+import { fanOut, filtered, lazyOf } from './publish.js'
 import { remove, settle } from './removal.js'
+import { review } from './review.js'
+import { type ChannelRules, Rules } from './rules.js'
 import { type Receiver, Session } from './session.js'
 import type { Listener } from './tree.js'
 
@@ -35,6 +39,9 @@ export interface Stats {
   /** Held /meta/connects. */
   readonly held: number
 }
+
+/** A queue that is longer is dropped with its session when memory is critical, in characters of JSON. */
+const LONG_QUEUE = 65_536
 
 export class ServerSide {
   constructor(private readonly core: Core) {}
@@ -67,7 +74,10 @@ export class ServerSide {
     const name = channelName(channel)
     if (name.kind !== 'broadcast') throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a broadcast channel`)
     const node = this.core.tree.create(name)
-    const message = freezeOwn(channel, data, extra, lazyOf(this.core, node, extra.lazy === true), this.core.timestamp(now))
+    const lazy = lazyOf(this.core, node, extra.lazy === true)
+    const frozen = freezeOwn(channel, data, extra, lazy, this.core.timestamp(now))
+    const clean = filtered(this.core, node, frozen.message)
+    const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, lazy)
     if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
     fanOut(this.core, node, message, publisher, now)
     this.core.sink.published(message)
@@ -81,6 +91,49 @@ export class ServerSide {
     const lazy = extra.lazy === true && this.core.options.maxLazyTimeout > 0 ? this.core.options.maxLazyTimeout : -1
     deliver(this.core, session, freezeOwn(channel, data, extra, lazy, this.core.timestamp(now)), now)
     settle(this.core, now)
+  }
+
+  /** Puts other channel rules in place of those that were, and judges all subscriptions by them. @throws {BayeuxError} RULE_INVALID */
+  setRules(rules: ChannelRules, now: number): void {
+    this.core.tree.setRules(new Rules(rules))
+    for (const session of this.core.sessions.values()) review(this.core, session)
+    settle(this.core, now)
+  }
+
+  /** Says who a session speaks for from now on, null for nobody, and judges its subscriptions by it. */
+  identify(session: Session, identity: Identity | null, now: number): void {
+    if (!this.core.sessions.has(session.id)) return // it has gone, or is about to
+    identify(this.core, session, identity, session.credential?.mark ?? 0, now)
+    settle(this.core, now)
+  }
+
+  /** Judges the subscriptions of a session again: something that its policy looks at has changed. */
+  review(session: Session, now: number): void {
+    review(this.core, session)
+    settle(this.core, now)
+  }
+
+  /** Ends a session whose right is withdrawn: its client is told not to come back, and gets nothing of what waits for it. */
+  revoke(session: Session, now: number): void {
+    remove(this.core, session, 'revoked', now)
+    settle(this.core, now)
+  }
+
+  /** How short of memory the process is: from `high` on no new sessions are taken, and when it is `critical` the long queues go. */
+  shed(level: 'ok' | 'high' | 'critical', now: number): void {
+    this.core.shedding = level !== 'ok'
+    if (level !== 'critical') return
+    for (const session of this.core.sessions.values())
+      if (session.queuedBytes + (session.ack?.bytes ?? 0) > LONG_QUEUE) remove(this.core, session, 'overflow', now)
+    settle(this.core, now)
+  }
+
+  get shedding(): boolean {
+    return this.core.shedding
+  }
+
+  get sessionCount(): number {
+    return this.core.sessions.size
   }
 
   session(id: string): Session | undefined {

@@ -9,6 +9,7 @@ import type { AckState } from './ack.js'
 import type { Connection } from './connection.js'
 import type { Timed } from './deadlines.js'
 import type { Exchange } from './exchange.js'
+import type { Credential } from './identity.js'
 import type { FrozenMessage } from './message.js'
 import type { Transport } from './options.js'
 import type { Reply } from './reply.js'
@@ -24,7 +25,15 @@ export const TRANSITIONS = {
 export type SessionState = keyof typeof TRANSITIONS
 
 /** Why a session ended. */
-export type RemovalReason = 'disconnected' | 'kicked' | 'expired' | 'overflow' | 'removed'
+export type RemovalReason =
+  | 'disconnected'
+  | 'kicked'
+  | 'expired'
+  | 'overflow'
+  | 'removed'
+  | 'rate_limited'
+  | 'token_expired'
+  | 'revoked'
 
 /** A /meta/connect whose reply is delayed (protocol reference 4.2). */
 export interface HeldConnect {
@@ -56,6 +65,10 @@ export class Session implements Timed {
   doomed = false
   /** Depth of server-side batches: no flush while above 0. */
   batchDepth = 0
+  /** Subscriptions that are judged again; nothing leaves the queue while above 0. */
+  reviewing = 0
+  /** How often its rights were judged again. */
+  reviews = 0
   /** Set for a session that lives in the server. */
   readonly receiver: Receiver | null
   metaConnectDeliverOnly: boolean
@@ -70,7 +83,11 @@ export class Session implements Timed {
   /** Where its last message came from. */
   transport: Transport
   address: string
+  /** The address as limits count it, at handshake. */
+  addressKey = ''
   user: unknown = null
+  /** Whom it speaks for; null for nobody that is known. */
+  credential: Credential | null = null
   /** A place for the host's own view of the session. */
   handle: unknown = null
   /** When lazy messages stop waiting; null while none waits. */
@@ -89,9 +106,9 @@ export class Session implements Timed {
   /** Transport of the last full advice, and whether the next connect reply must carry one anyway. */
   advisedTransport: Transport
   adviceDue = false
-  /** Was told to poll for another session of its browser. */
-  toldMultipleClients = false
-  /** What the client last asked for with advice.interval, for one connect. */
+  /** Was told of an interval that is not its own: for another session of its browser, or as it sent too fast. */
+  slowed = false
+  /** What the client last asked for with advice.interval, or was told to keep once, for one connect. */
   transientInterval: number | null = null
 
   /** When it counts as removed for want of a connect; Infinity while one is held or processed. */
@@ -99,6 +116,11 @@ export class Session implements Timed {
   lastMessageAt = 0
   lastActiveAt = 0
   maxProcessing = -1
+
+  /** What it sent of late (pace.ts), and when that was last looked at. */
+  messagesSpent = 0
+  bytesSpent = 0
+  paceAt = 0
 
   heapIndex = -1
 
@@ -153,11 +175,25 @@ export class Session implements Timed {
   takeQueue(): FrozenMessage[] {
     const messages = this.queue
     if (messages.length === 0) return messages
+    if (this.reviewing > 0) return NOTHING // it may be that not all of it may go
     this.queue = NOTHING
     this.queuedBytes = 0
     this.urgent = 0
     this.lazyAt = null
     return messages
+  }
+
+  /** Takes messages out of the queue that are not to be delivered after all. */
+  dropQueued(unwanted: (message: FrozenMessage) => boolean): void {
+    const kept = this.queue.filter(message => !unwanted(message))
+    if (kept.length === this.queue.length) return
+    const { lazyAt } = this
+    this.queue = NOTHING
+    this.queuedBytes = 0
+    this.urgent = 0
+    for (const message of kept) this.enqueue(message)
+    if (lazyAt === null) this.endLaziness()
+    else if (this.urgent === kept.length) this.lazyAt = null
   }
 
   /** Lazy messages have waited long enough: from now on they count as any other. */
@@ -172,6 +208,7 @@ export class Session implements Timed {
     let at = this.expiresAt + 1
     if (this.lazyAt !== null && this.lazyAt < at) at = this.lazyAt
     if (this.held !== null && this.held.until < at) at = this.held.until
+    if (this.credential !== null && this.credential.dueAt < at) at = this.credential.dueAt
     return Math.min(at, this.processingEndsAt())
   }
 

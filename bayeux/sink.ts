@@ -10,13 +10,23 @@ import type { RemovalReason, Session } from './session.js'
 /**
  * Why the engine ends a connection without an answer.
  *
- * `malformed`, `too_deep`, `too_many_messages`: the envelope was refused as a whole (HTTP 400; WebSocket 1011).
+ * `malformed`, `too_deep`, `too_many_keys`, `too_many_messages`: the envelope was refused as a whole (HTTP 400; WebSocket 1011).
  * `superseded`: a newer connect of the session came (HTTP `duplicateMetaConnectHttpResponseCode`).
  * `destroyed`: the session was removed while its connect was held (HTTP as above; WebSocket 1000 "Destroy").
  * `failed`: code of the application broke while the envelope was processed (HTTP 500; WebSocket 1011).
  * `removed`: the session has ended and said all it had to say (WebSocket 1000).
+ * `rate_limited`: its client sends too much and does not heed advice (HTTP 429; WebSocket 1008).
  */
-export type Ending = 'malformed' | 'too_deep' | 'too_many_messages' | 'failed' | 'superseded' | 'destroyed' | 'removed'
+export type Ending =
+  | 'malformed'
+  | 'too_deep'
+  | 'too_many_keys'
+  | 'too_many_messages'
+  | 'failed'
+  | 'superseded'
+  | 'destroyed'
+  | 'removed'
+  | 'rate_limited'
 
 export interface Sink {
   /** A new unguessable id, `[A-Za-z0-9]`, at least 128 random bits: the one value that is fetched at once. */
@@ -49,6 +59,10 @@ export interface Sink {
   unsubscribed(session: Session, channel: string): void
   channelAdded(channel: string): void
   channelRemoved(channel: string): void
+  /** A limit held: its option's name, and the address of whom it met. */
+  limited(limit: string, address: string): void
+  /** What a channel's filter leaves of `data`. */
+  filter(kind: string, data: unknown): unknown
   /** Code of the application threw where the engine called it. */
   fault(error: unknown): void
 }

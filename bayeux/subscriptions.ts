@@ -11,6 +11,10 @@ export class Subscriptions {
   /** A list holds channels and indices in turn. */
   #kept: (Channel | number)[] | Map<Channel, number> = []
 
+  get size(): number {
+    return Array.isArray(this.#kept) ? this.#kept.length / 2 : this.#kept.size
+  }
+
   /** Where the session stands in the channel's list; undefined when it is not subscribed. */
   indexIn(channel: Channel): number | undefined {
     if (!Array.isArray(this.#kept)) return this.#kept.get(channel)

@@ -8,6 +8,7 @@
 import { LRUCache } from 'lru-cache'
 import { type ChannelKind, type ChannelName, kindOf, type Wild } from './channel.js'
 import type { Message } from './message.js'
+import { type Guard, OPEN } from './permission.js'
 import type { Authorizer } from './policy.js'
 import type { ChannelSettings, Rules } from './rules.js'
 import type { Session } from './session.js'
@@ -16,16 +17,22 @@ import { Subscriptions } from './subscriptions.js'
 /** Server code on a channel: sees each message that a client or the server sends to it, before it is fanned out. Return false to veto it. */
 export type Listener = (message: Message, session: Session | null) => boolean | void
 
-/** A node of the tree. Not every node is a channel that exists: some only lead to one. */
+const NOBODY: Session[] = []
+const NONE: readonly never[] = []
+
+/** A node of the tree. Not every node is a channel that exists: some only lead to one, and cost as little as they can. */
 export class Channel implements ChannelName {
   exists = false
   settings: ChannelSettings | null = null
-  children: Map<string, Channel> | null = null
+  guard: Guard = OPEN
+  /** The nodes below, by their segments; a single one stands alone, since a map takes more than the node. */
+  children: Channel | Map<string, Channel> | null = null
   star: Channel | null = null
   deep: Channel | null = null
-  sessions: Session[] = []
-  listeners: readonly Listener[] = []
-  authorizers: readonly Authorizer[] = []
+  /** Whoever has subscribed; shared while it is nobody. */
+  sessions: Session[] = NOBODY
+  listeners: readonly Listener[] = NONE
+  authorizers: readonly Authorizer[] = NONE
   /** Sweeps that found it unused, in a row. */
   idleSweeps = 0
   /** Value of the tree's counter at the last change of subscriptions here, or of the children. */
@@ -33,11 +40,39 @@ export class Channel implements ChannelName {
 
   constructor(
     readonly name: string,
-    readonly segments: readonly string[],
+    readonly segment: string,
     readonly parent: Channel | null,
     readonly kind: ChannelKind,
     readonly wild: Wild,
   ) {}
+
+  get segments(): readonly string[] {
+    return this.name.slice(1).split('/')
+  }
+
+  child(segment: string): Channel | undefined {
+    const { children } = this
+    if (children instanceof Map) return children.get(segment)
+    return children?.segment === segment ? children : undefined
+  }
+
+  addChild(child: Channel): void {
+    const { children } = this
+    if (children === null) this.children = child
+    else if (children instanceof Map) children.set(child.segment, child)
+    else this.children = new Map([children, child].map(each => [each.segment, each]))
+    if (child.wild === 1) this.star = child
+    else if (child.wild === 2) this.deep = child
+  }
+
+  removeChild(child: Channel): void {
+    if (this.children instanceof Map) {
+      this.children.delete(child.segment)
+      if (this.children.size === 0) this.children = null
+    } else this.children = null
+    if (this.star === child) this.star = null
+    if (this.deep === child) this.deep = null
+  }
 
   get used(): boolean {
     return (
@@ -51,8 +86,9 @@ interface Resolved {
   readonly sessions: readonly Session[]
 }
 
-const NOBODY: readonly Session[] = []
 const UNUSED_SWEEPS = 3
+/** Unused channels that are kept for the sweeps; beyond these the oldest goes at once, or a client could name what it likes. */
+const MOST_IDLE = 10_000
 /** Places in all merged lists together; the least used lists are made again when they do not fit. */
 const MERGED_PLACES = 1_000_000
 
@@ -62,7 +98,7 @@ export interface TreeEvents {
 }
 
 export class Tree {
-  readonly #root = new Channel('', [], null, 'broadcast', 0)
+  readonly #root = new Channel('', '', null, 'broadcast', 0)
   /** Channels that exist, by name: one look-up for the usual publish. */
   readonly #channels = new Map<string, Channel>()
   readonly #idle = new Set<Channel>()
@@ -79,9 +115,14 @@ export class Tree {
   authorizing = 0
 
   constructor(
-    private readonly rules: Rules,
+    private rules: Rules,
     private readonly events: TreeEvents,
   ) {}
+
+  /** Whether any rule says who may do what. */
+  get guarding(): boolean {
+    return this.rules.guarding
+  }
 
   get size(): number {
     return this.#channels.size
@@ -89,6 +130,11 @@ export class Tree {
 
   get subscriptions(): number {
     return this.#subscriptions
+  }
+
+  /** How often anything has changed that `resolve` looks at. */
+  get changes(): number {
+    return this.#stamp
   }
 
   /** Whether a sweep would find something to look at. */
@@ -112,18 +158,34 @@ export class Tree {
     const channel = this.#node(name)
     channel.exists = true
     channel.settings = this.rules.settingsOf(name)
+    channel.guard = this.rules.guardOf(name)
     channel.idleSweeps = 0
     this.#channels.set(channel.name, channel)
-    if (!channel.used) this.#idle.add(channel)
+    if (!channel.used) this.#rest(channel)
     this.events.channelAdded(channel)
     return channel
+  }
+
+  /** What the rules say of who may do what on a channel, whether it exists or not. */
+  guardOf(name: ChannelName): Guard {
+    return (name instanceof Channel && name.exists ? name : this.#channels.get(name.name))?.guard ?? this.rules.guardOf(name)
+  }
+
+  /** Puts other rules in place of those that were, also for the channels that exist. */
+  setRules(rules: Rules): void {
+    this.rules = rules
+    for (const channel of this.#channels.values()) {
+      channel.settings = rules.settingsOf(channel)
+      channel.guard = rules.guardOf(channel)
+      this.#changed(channel)
+    }
   }
 
   /** @returns false when the session was subscribed already */
   subscribe(session: Session, channel: Channel): boolean {
     session.subscriptions ??= new Subscriptions()
     if (session.subscriptions.indexIn(channel) !== undefined) return false
-    if (this.walking > 0) channel.sessions = channel.sessions.slice()
+    if (this.walking > 0 || channel.sessions === NOBODY) channel.sessions = channel.sessions.slice()
     session.subscriptions.set(channel, channel.sessions.push(session) - 1)
     this.#subscriptions++
     this.#changed(channel)
@@ -220,11 +282,12 @@ export class Tree {
     const existing = this.#channels.get(name.name)
     if (existing !== undefined) return this.covering(existing)
     const covering: Channel[] = []
+    const { segments } = name
     let node: Channel | undefined = this.#root
-    for (let i = 0; node !== undefined && i < name.segments.length; i++) {
+    for (let i = 0; node !== undefined && i < segments.length; i++) {
       if (node.deep !== null) covering.push(node.deep)
-      if (i === name.segments.length - 1 && name.wild === 0 && node.star !== null) covering.push(node.star)
-      node = node.children?.get(name.segments[i]!)
+      if (i === segments.length - 1 && name.wild === 0 && node.star !== null) covering.push(node.star)
+      node = node.child(segments[i]!)
     }
     return covering
   }
@@ -241,23 +304,15 @@ export class Tree {
   /** The node that leads to `name`, made with all above it. */
   #node(name: ChannelName): Channel {
     let node = this.#root
-    for (let i = 0; i < name.segments.length; i++) {
-      const segment = name.segments[i]!
-      let child = node.children?.get(segment)
+    const { segments } = name
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i]!
+      let child = node.child(segment)
       if (child === undefined) {
-        const last = i === name.segments.length - 1
-        const path = `${node.name}/${segment}`
-        child = new Channel(
-          path,
-          last ? name.segments : name.segments.slice(0, i + 1),
-          node,
-          last ? name.kind : kindOf(path),
-          last ? name.wild : 0,
-        )
-        node.children ??= new Map()
-        node.children.set(segment, child)
-        if (child.wild === 1) node.star = child
-        else if (child.wild === 2) node.deep = child
+        const last = i === segments.length - 1
+        const path = last ? name.name : `${node.name}/${segment}`
+        child = new Channel(path, segment, node, last ? name.kind : kindOf(path), last ? name.wild : 0)
+        node.addChild(child)
       }
       node = child
     }
@@ -270,11 +325,9 @@ export class Tree {
     this.#merged.delete(channel)
     this.events.channelRemoved(channel)
     let node = channel
-    while (node.parent !== null && !node.exists && (node.children === null || node.children.size === 0)) {
+    while (node.parent !== null && !node.exists && node.children === null) {
       const parent: Channel = node.parent
-      parent.children!.delete(node.segments.at(-1)!)
-      if (parent.star === node) parent.star = null
-      if (parent.deep === node) parent.deep = null
+      parent.removeChild(node)
       parent.stamp = ++this.#stamp
       node = parent
     }
@@ -286,6 +339,19 @@ export class Tree {
     if (channel.wild !== 0) channel.parent!.stamp = this.#stamp
     channel.idleSweeps = 0
     if (channel.used) this.#idle.delete(channel)
-    else if (channel.exists) this.#idle.add(channel)
+    else if (channel.exists) this.#rest(channel)
   }
+
+  #rest(channel: Channel): void {
+    this.#idle.add(channel)
+    if (this.#idle.size <= MOST_IDLE) return
+    const [oldest] = this.#idle
+    this.#idle.delete(oldest!)
+    this.#remove(oldest!)
+  }
+}
+
+/** Whether a session is subscribed to one of these channels. */
+export function isSubscribed({ subscriptions }: Session, channels: readonly Channel[]): boolean {
+  return subscriptions !== null && channels.some(channel => subscriptions.indexIn(channel) !== undefined)
 }

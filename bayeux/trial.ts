@@ -1,4 +1,4 @@
-// Trials: the questions about one message, put to the policy and the authorizers one after the other.
+// Trials: what is asked about one message: the channel rules first, then, one after the other, the policy and the authorizers.
 //
 // Knows: which questions a message raises, in which order, and which error its first refusal gives.
 // Always true: with neither policy nor authorizers, a message that is not on a meta channel raises none.
@@ -10,19 +10,31 @@ import type { ErrorCode } from './errors.js'
 import type { Exchange } from './exchange.js'
 import type { Message } from './message.js'
 import { META_CHANNELS } from './meta.js'
-import { authorize, type Operation, type Question, refusal, refusalCode, type Trial, type Verdict } from './policy.js'
+import { OPEN } from './permission.js'
+import {
+  authorize,
+  DENIED_BY_POLICY,
+  type Operation,
+  type Question,
+  refusal,
+  refusalCode,
+  type Trial,
+  type Verdict,
+} from './policy.js'
+import type { Session } from './session.js'
 
 /** What a trial came to: allowed (with the last verdict), refused, or waiting for `Engine.answer`. */
 export type Outcome = { readonly verdict: Verdict } | { readonly code: ErrorCode; readonly reason: string } | 'waiting'
 
 const ALLOWED: Outcome = { verdict: true }
 
-/** The trial of a handshake: one question. */
-export function handshakeTrial(exchange: Exchange, message: Message): Trial {
+/** The trial of a handshake, or of a new token: one question. */
+export function identityTrial(exchange: Exchange, kind: 'handshake' | 'renew', message: Message): Trial {
   return {
-    questions: [{ kind: 'handshake', session: null, connection: exchange.connection, channel: null, message }],
+    questions: [{ kind, session: exchange.session, connection: exchange.connection, channel: null, message }],
     names: [],
     at: 0,
+    reviews: exchange.session?.reviews ?? 0,
     verdict: null,
   }
 }
@@ -47,7 +59,30 @@ export function channelTrial(
     if (tree.find(name.name) === undefined && !META_CHANNELS.has(name.name)) ask('create', name)
     ask(operation, name)
   }
-  return { questions, names: asked, at: 0, verdict: null }
+  return { questions, names: asked, at: 0, reviews: exchange.session!.reviews, verdict: null }
+}
+
+/** What the rules refuse of an operation on channels; null for nothing. It costs nothing where no rule says who may. */
+export function deniedByRule(
+  core: Core,
+  session: Session,
+  names: readonly ChannelName[],
+  operation: 'subscribe' | 'publish',
+): Outcome | null {
+  const { tree } = core
+  if (!tree.guarding) return null
+  const identity = session.credential?.identity ?? null
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!
+    if (name.kind === 'meta') continue // refused in any case
+    const guard = tree.guardOf(name)
+    if (guard === OPEN) continue
+    const subscribing = operation === 'subscribe'
+    if (!guard.allows('create', identity) && tree.find(name.name) === undefined)
+      return { code: refusalCode('create', subscribing), reason: DENIED_BY_POLICY }
+    if (!guard.allows(operation, identity)) return { code: refusalCode(operation, subscribing), reason: DENIED_BY_POLICY }
+  }
+  return null
 }
 
 /** Goes on with a trial until it is decided or has to wait. */
@@ -59,7 +94,7 @@ export function hold(core: Core, trial: Trial, subscribing: boolean): Outcome {
     trial.verdict = null
     const name = trial.names[trial.at++]
     const { kind } = question
-    if (kind === 'handshake') return { verdict: policy }
+    if (kind === 'handshake' || kind === 'renew') return { verdict: policy }
     const reason = refusal(policy) ?? refusal(authorizersVerdict(core, kind, name!, question))
     if (reason !== null) return { code: refusalCode(kind, subscribing), reason }
   }
@@ -72,7 +107,7 @@ function policyVerdict(core: Core, question: Question): Verdict | null {
   return core.policed[question.kind] ? core.sink.ask(question) : true
 }
 
-function authorizersVerdict(core: Core, operation: Operation, name: ChannelName, question: Question): Verdict {
+export function authorizersVerdict(core: Core, operation: Operation, name: ChannelName, question: Question): Verdict {
   if (core.tree.authorizing === 0) return true
   const authorizers = core.tree.coveringName(name).flatMap(channel => channel.authorizers)
   return authorize(authorizers, operation, name.name, question.session!, question.message)

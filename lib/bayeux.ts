@@ -4,31 +4,40 @@
 // Does not know: transports, the protocol; it calls the engine's server side.
 // Source: design of the API; services answer as CometD's remote calls do (protocol reference 3.6).
 
+import { createHash } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import {
   type Admission,
   BayeuxError,
+  type ChannelRules,
   type Authorizer as EngineAuthorizer,
   type Extension as EngineExtension,
   type Extra,
+  type Identity,
   type Message,
   type Operation,
   type Opinion,
   type Question,
+  Rules,
   type Session,
   type Stats,
   type Transport,
   type Verdict,
 } from '../bayeux/index.js'
 import { Emitter, type Events } from './events.js'
-import { type Host, isThenable, type Observer } from './host.js'
+import type { MarkupFilters } from './filters.js'
+import type { Gate, Welcome } from './gate.js'
+import { type Host, isThenable, type Observer, type Peer } from './host.js'
 import { randomId } from './id.js'
+import { Limits, Seldom } from './limits.js'
 import { BayeuxSession, LocalSession } from './session.js'
 
 /** What is known of the client that asks for a handshake. */
 export interface ClientFacts {
   readonly transport: Transport
   readonly address: string
+  /** Who its token says that it is; null for a client without one. */
+  readonly identity: Identity | null
   /** What the plugin option `context` made of the request. */
   readonly context: unknown
 }
@@ -36,7 +45,11 @@ export interface ClientFacts {
 type Judged = boolean | { readonly deny: string }
 type Answer<T> = T | PromiseLike<T>
 
-/** Who may do what. A missing member allows; each may answer at once or later. A throw or a rejection denies and is logged. */
+/**
+ * Who may do what. A missing member allows; each may answer at once or later. A throw or a rejection denies and is logged.
+ *
+ * `canHandshake` is asked about each handshake, and about each newer token of a session that is there: of that answer only `identity` counts.
+ */
 export interface Policy {
   readonly canHandshake?: (session: null, message: Message, facts: ClientFacts) => Answer<Judged | Admission>
   readonly canCreate?: (session: BayeuxSession, channel: string, message: Message) => Answer<Judged>
@@ -62,23 +75,41 @@ export class ServiceError extends Error {
   }
 }
 
-const QUESTIONS = { handshake: 'canHandshake', create: 'canCreate', subscribe: 'canSubscribe', publish: 'canPublish' } as const
+/** Whose right is withdrawn. `until`: when the token expires, epoch ms; by default for as long as there is room to remember it. */
+export type Revocation =
+  | { readonly user: string }
+  | { readonly tokenId: string; readonly until?: number }
+  | { readonly session: string }
+
+const QUESTIONS = { create: 'canCreate', subscribe: 'canSubscribe', publish: 'canPublish' } as const
 
 export class Bayeux {
   readonly #host: Host
   readonly #log: FastifyBaseLogger
   readonly #events = new Emitter()
+  readonly #gate: Gate
+  readonly #filters: MarkupFilters
+  readonly #limits: Limits
+  readonly #faults = new Seldom()
   #policy: Policy = {}
+  /** Ends when the rules that were given last are in force. */
+  #changing: Promise<unknown> = Promise.resolve()
 
   /** @internal made by the plugin. `path`: where the server is mounted */
   constructor(
     host: Host,
     log: FastifyBaseLogger,
     readonly path: string,
+    gate: Gate,
+    filters: MarkupFilters,
   ) {
     this.#host = host
     this.#log = log
+    this.#gate = gate
+    this.#filters = filters
+    this.#limits = new Limits(log)
     host.observer = this.#observer()
+    this.policy({})
   }
 
   /** Sets who may do what, in place of the policy before. */
@@ -86,11 +117,49 @@ export class Bayeux {
     this.#policy = policy
     const { canHandshake, canCreate, canSubscribe, canPublish } = policy
     this.#host.engine.server.police({
-      handshake: canHandshake !== undefined,
+      handshake: canHandshake !== undefined || this.#gate.tokens !== null,
+      renew: this.#gate.tokens !== null,
       create: canCreate !== undefined,
       subscribe: canSubscribe !== undefined,
       publish: canPublish !== undefined,
     })
+  }
+
+  /**
+   * Puts other channel rules in place of those that were. All subscriptions are judged by them, and those that are not allowed any more end,
+   * with what is queued for them.
+   *
+   * @throws {BayeuxError} RULE_INVALID (as a rejection); the rules before stay
+   */
+  async channels(rules: ChannelRules): Promise<void> {
+    const before = this.#changing
+    const loaded = this.#filters.load(new Rules(rules))
+    this.#changing = Promise.allSettled([before, loaded])
+    await before // in the order in which they were given
+    await loaded
+    this.#host.engine.server.setRules(rules, this.#host.now())
+    this.#host.arm()
+  }
+
+  /**
+   * Withdraws the right of a user, a token or a session: the sessions concerned end at once, their clients are told not to come back, and get
+   * nothing of what waits for them. The token, or those that the user got before now, are refused from now on, by this process.
+   *
+   * @returns how many sessions ended
+   */
+  revoke(whose: Revocation): number {
+    const now = this.#host.now()
+    const { tokens } = this.#gate
+    if ('user' in whose) tokens?.revokeUser(whose.user, Date.now())
+    if ('tokenId' in whose) tokens?.revokeToken(whose.tokenId, whose.until ?? Number.POSITIVE_INFINITY)
+    const ended = [...this.#host.engine.server.sessions()].filter(({ id, credential }) => {
+      if ('session' in whose) return id === whose.session
+      const identity = credential?.identity
+      return 'user' in whose ? identity?.user === whose.user : identity?.tokenId === whose.tokenId
+    })
+    for (const session of ended) this.#host.engine.server.revoke(session, now)
+    this.#host.arm()
+    return ended.length
   }
 
   /** Adds an extension behind those that are there. @returns a function that takes it out again */
@@ -182,24 +251,46 @@ export class Bayeux {
     return new LocalSession(this.#host, `${name}_${randomId()}`, error => this.#fault(error))
   }
 
+  /** What there is now. */
   stats(): Stats {
     return this.#host.engine.server.stats()
+  }
+
+  /** @internal counts a limit that held outside of the engine */
+  limited(limit: string, address: string): void {
+    this.#limits.hit(limit, address)
+  }
+
+  /** How many clients there are; unlike `stats` it costs nothing. */
+  get sessionCount(): number {
+    return this.#host.engine.server.sessionCount
+  }
+
+  /** Whether the process is short of memory, and takes no new sessions. */
+  get overloaded(): boolean {
+    return this.#host.engine.server.shedding
+  }
+
+  /** How often each limit has held since the start, by its option's name; those that never did are left out. */
+  limits(): Record<string, number> {
+    return this.#limits.counts()
   }
 
   /** What the host is to tell this application. */
   #observer(): Observer {
     return {
       ask: question => this.#ask(question),
+      confirmed: (_question, verdict) => this.#gate.confirmed(verdict),
       overflow: (session, message) => {
         const answers = this.#events.emit('queueMaxed', error => this.#fault(error), this.#remote(session), message.message)
         return answers.includes('drop') ? 'drop' : 'remove'
       },
       sessionAdded: session => {
-        this.#log.debug({ session: brief(session), transport: session.transport }, 'session added')
+        this.#note(session, { transport: session.transport }, 'session added')
         if (this.#events.has('session')) this.#emit('session', this.#remote(session))
       },
       sessionRemoved: (session, reason) => {
-        this.#log[reason === 'overflow' ? 'warn' : 'debug']({ session: brief(session), reason }, 'session removed')
+        this.#note(session, { reason }, 'session removed')
         if (this.#events.has('removed') && !session.local) this.#emit('removed', this.#remote(session), reason)
       },
       subscribed: (session, channel) => {
@@ -214,21 +305,32 @@ export class Bayeux {
       channelRemoved: channel => {
         if (this.#events.has('channelRemoved')) this.#emit('channelRemoved', channel)
       },
+      limited: (limit, address) => this.#limits.hit(limit, address),
+      filter: (kind, data) => this.#filters.apply(kind, data),
       fault: error => this.#fault(error),
     }
   }
 
   #ask(question: Question): Verdict | PromiseLike<Verdict> {
     const { kind, session, connection, channel, message } = question
-    if (kind === 'handshake') {
-      const { transport, address, context } = connection
-      return this.#policy.canHandshake!(null, message, { transport, address, context })
+    if (kind === 'handshake' || kind === 'renew') {
+      const { transport, address, context, peer } = connection!
+      const { canHandshake } = this.#policy
+      const welcome: Welcome = identity => canHandshake?.(null, message, { transport, address, identity, context }) ?? true
+      return kind === 'renew' ? this.#gate.renew(message, welcome) : this.#gate.handshake(message, (peer as Peer).token, welcome)
     }
     return this.#policy[QUESTIONS[kind]]!(this.#remote(session!), channel!, message)
   }
 
   #fault(error: unknown): void {
-    this.#log.error({ err: error }, 'code of the application threw')
+    this.#faults.say(left => this.#log.error({ err: error, ...left }, 'code of the application threw'))
+  }
+
+  /** A line about a session, under a name from which its id cannot be told. */
+  #note(session: Session, fields: object, text: string): void {
+    if (this.#log.level !== 'debug' && this.#log.level !== 'trace') return
+    const name = createHash('sha256').update(session.id).digest('base64url').slice(0, 8)
+    this.#log.debug({ session: name, ...fields }, text)
   }
 
   #emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
@@ -265,9 +367,4 @@ export class Bayeux {
       this.#host.arm()
     }
   }
-}
-
-/** Enough of an id to find a session in the log, too little to use it. */
-function brief(session: Session): string {
-  return session.id.slice(0, 6)
 }

@@ -5,7 +5,7 @@
 // Always true: a name or value that the tables do not have is refused with one line that says which.
 
 import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
+import { parse, YAMLParseError } from 'yaml'
 import { BayeuxError, type ChannelRules, isOption, type OptionRow, resolve, resolveFor, TRANSPORTS } from '../bayeux/index.js'
 import { serveOptions } from './options.js'
 
@@ -68,7 +68,8 @@ function readFlags(argv: readonly string[]): Map<string, unknown> {
   const flags = new Map<string, unknown>()
   for (let i = 0; i < argv.length; i++) {
     const argument = argv[i]!
-    if (!argument.startsWith('--')) throw new BayeuxError('OPTION_UNKNOWN', `unexpected argument ${argument}`)
+    if (!argument.startsWith('--'))
+      throw new BayeuxError('OPTION_UNKNOWN', 'a value without a flag; one with blanks needs quotes') // it may be a secret
     const equals = argument.indexOf('=')
     const flag = argument.slice(2, equals === -1 ? undefined : equals)
     let text = equals === -1 ? undefined : argument.slice(equals + 1)
@@ -105,7 +106,7 @@ function readFile(file: string): Record<string, unknown> {
   try {
     content = parse(readFileSync(file, 'utf8'))
   } catch (cause) {
-    throw new BayeuxError('CONFIG_UNREADABLE', `cannot read ${file}: ${firstLine(cause)}`, { cause })
+    throw new BayeuxError('CONFIG_UNREADABLE', `cannot read ${file}: ${faultOf(cause)}`, { cause })
   }
   if (content === null) return {}
   if (typeof content !== 'object' || Array.isArray(content))
@@ -129,6 +130,8 @@ function typed(text: string, row: OptionRow, where: string): unknown {
   return text
 }
 
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!
+/** What is wrong with a file, without anything of what stands in it. */
+function faultOf(error: unknown): string {
+  if (error instanceof YAMLParseError) return `no YAML at line ${error.linePos?.[0].line ?? 1} (${error.code})`
+  return error instanceof Error && 'syscall' in error ? error.message : 'no YAML'
 }

@@ -4,6 +4,8 @@
 
 import type { TransportOptions } from './options.js'
 
+/** Longest value that is taken for a browser's, characters; ours have 16. */
+const LONGEST = 128
 /** Characters of a Cookie header that may stay in memory with a session: a part of a string keeps the whole of it. */
 const SHORT = 100
 
@@ -42,6 +44,12 @@ export class BrowserCookie {
       (options.browserCookieSameSite === '' ? '' : `; SameSite=${options.browserCookieSameSite}`) +
       (options.browserCookiePartitioned ? '; Partitioned' : '')
     this.#secure = options.browserCookieSecure
+  }
+
+  /** The browser that a Cookie header names; null for none, and for what is too long to be kept with a session. */
+  read(header: string | undefined): string | null {
+    const browser = readCookie(header, this.name)
+    return browser === null || browser.length <= LONGEST ? browser : null
   }
 
   /** @param secure whether the request came over TLS: `Secure` is given only then */

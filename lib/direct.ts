@@ -8,29 +8,31 @@
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
+import proxyAddr from '@fastify/proxy-addr'
 import { readBody } from './body.js'
+import { Pieces } from './pieces.js'
 import { answerEmpty, type HeaderList, type PollingContext, receive } from './polling.js'
 
 /** Shared by all that have none. */
 const NO_HEADERS = {}
 const NO_RAW_HEADERS: string[] = []
 
-type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
+/** Whether the `hop`th sender of a request, the nearest being 0, is a proxy of ours; the form of Fastify's `trustProxy`. */
+export type Trust = (address: string, hop: number) => boolean
 
-/** So many pieces of a body are kept before they are put together the first time: a piece costs more than the byte that may be in it. */
-const MANY_CHUNKS = 64
+type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
 
 /** A POST whose body is still coming. */
 class Reading {
-  bytes = 0
-  chunks: Buffer[] = []
-  /** Doubled each time, so that a long body is not copied again and again. */
-  many = MANY_CHUNKS
+  readonly pieces: Pieces
 
   constructor(
     readonly road: DirectRoad,
     readonly response: ServerResponse,
-  ) {}
+    limit: number,
+  ) {
+    this.pieces = new Pieces(limit)
+  }
 }
 
 const READING = Symbol('reading')
@@ -42,13 +44,13 @@ export class DirectRoad {
   /**
    * @param path where the server is mounted, prefixes of the application included
    * @param bodyLimit in bytes
-   * @param trustProxy whether the X-Forwarded headers are believed
+   * @param trust the proxies whose X-Forwarded headers are believed; null for none
    */
   constructor(
     private readonly server: PollingContext,
     private readonly path: string,
     private readonly bodyLimit: number,
-    private readonly trustProxy: boolean,
+    private readonly trust: Trust | null,
     private readonly fault: (error: unknown) => void,
   ) {}
 
@@ -75,27 +77,16 @@ export class DirectRoad {
   }
 
   #read(request: IncomingMessage, response: ServerResponse): void {
-    if (Number(request.headers['content-length']) > this.bodyLimit) return this.refuseBody(response)
-    ;(request as ReadRequest)[READING] = new Reading(this, response)
+    if (Number(request.headers['content-length']) > this.bodyLimit) return this.refuseBody(request, response, 'too_large')
+    ;(request as ReadRequest)[READING] = new Reading(this, response, this.bodyLimit)
     request.on('data', onData)
     request.on('end', onEnd)
   }
 
-  /** Takes the next piece of a body. */
-  more(request: ReadRequest, reading: Reading, chunk: Buffer): void {
-    reading.bytes += chunk.length
-    if (reading.chunks.push(chunk) >= reading.many) {
-      reading.chunks = [Buffer.concat(reading.chunks)]
-      reading.many *= 2
-    }
-    if (reading.bytes <= this.bodyLimit) return
-    request[READING] = null
-    this.refuseBody(reading.response)
-  }
-
-  /** The client may go on to send what is too much: its connection ends with the answer. */
-  refuseBody(response: ServerResponse): void {
-    answerEmpty(response, 413, '', ['Connection', 'close'])
+  /** The client may go on to send what is not wanted: its connection ends with the answer. */
+  refuseBody(request: IncomingMessage, response: ServerResponse, why: 'too_large' | 'crumbs'): void {
+    if (why === 'too_large') this.server.host.limited('maxMessageSize', this.#address(request))
+    answerEmpty(response, why === 'too_large' ? 413 : 400, '', ['Connection', 'close'])
   }
 
   /** Answers a request whose body is complete. */
@@ -121,24 +112,34 @@ export class DirectRoad {
     if (!response.headersSent) slim(request)
   }
 
-  #host({ headers }: IncomingMessage): string {
-    return (this.trustProxy ? last(headers['x-forwarded-host']) : '') || (headers.host ?? '')
+  #host(request: IncomingMessage): string {
+    return (this.#proxied(request) ? last(request.headers['x-forwarded-host']) : '') || (request.headers.host ?? '')
   }
 
-  #address({ headers, socket }: IncomingMessage): string {
-    return (this.trustProxy ? first(headers['x-forwarded-for']) : '') || (socket.remoteAddress ?? '')
+  /** The nearest address that is none of the proxies': what is farther away, anybody may have written. */
+  #address(request: IncomingMessage): string {
+    return (this.trust === null ? request.socket.remoteAddress : proxyAddr(request, this.trust)) ?? ''
   }
 
-  #secure({ headers, socket }: IncomingMessage): boolean {
-    const proto = this.trustProxy ? last(headers['x-forwarded-proto']) : ''
+  #proxied({ socket }: IncomingMessage): boolean {
+    return this.trust?.(socket.remoteAddress ?? '', 0) === true
+  }
+
+  #secure(request: IncomingMessage): boolean {
+    const { headers, socket } = request
+    const proto = this.#proxied(request) ? last(headers['x-forwarded-proto']) : ''
     return proto === '' ? (socket as TLSSocket).encrypted === true : proto === 'https'
   }
 }
 
-function onData(this: IncomingMessage, chunk: Buffer): void {
+function onData(this: IncomingMessage, piece: Buffer): void {
   const request = this as ReadRequest
   const reading = request[READING]
-  if (reading !== null) reading.road.more(request, reading, chunk)
+  if (reading === null) return
+  const refused = reading.pieces.add(piece)
+  if (refused === null) return
+  request[READING] = null
+  reading.road.refuseBody(request, reading.response, refused)
 }
 
 function onEnd(this: IncomingMessage): void {
@@ -146,8 +147,8 @@ function onEnd(this: IncomingMessage): void {
   const reading = request[READING]
   if (reading === null) return
   request[READING] = null // a held connect keeps its request, but need not keep its body
-  const { chunks, road, response } = reading
-  road.answer(request, response, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+  const { pieces, road, response } = reading
+  road.answer(request, response, pieces.body())
 }
 
 /** Takes from the request of a held connect what nobody reads any more: it is a third of what the request keeps. */
@@ -156,13 +157,6 @@ function slim(request: IncomingMessage): void {
   request.removeListener('end', onEnd)
   request.headers = NO_HEADERS
   request.rawHeaders = NO_RAW_HEADERS
-}
-
-/** The entry of a comma-separated header that the proxy farthest away has written. */
-function first(header: string | string[] | undefined): string {
-  return String(header ?? '')
-    .split(',', 1)[0]!
-    .trim()
 }
 
 /** The entry that the nearest proxy has written. */

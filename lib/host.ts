@@ -27,6 +27,8 @@ export interface Peer {
   write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void
   end(ending: Ending): void
   pause(paused: boolean): void
+  /** The token in the headers that it came with; null for none, or where tokens are not asked for. */
+  readonly token: string | null
 }
 
 type Told =
@@ -37,12 +39,16 @@ type Told =
   | 'unsubscribed'
   | 'channelAdded'
   | 'channelRemoved'
+  | 'limited'
+  | 'filter'
   | 'fault'
 
 /** What the host tells the application: of the engine's effects those that concern it, and questions, which it may answer later. */
 export interface Observer extends Pick<Sink, Told> {
   /** @returns a verdict, or a promise of one; a rejection denies */
   ask(question: Question): Verdict | PromiseLike<Verdict>
+  /** What is left of a verdict in the moment in which it is given. */
+  confirmed(question: Question, verdict: Verdict): Verdict
 }
 
 const NEVER = Number.POSITIVE_INFINITY
@@ -74,6 +80,15 @@ export class Host implements Sink {
     return performance.timeOrigin + performance.now()
   }
 
+  /** A moment of the system's clock, which may be set at any time, on ours; and the other way round. */
+  fromWall(at: number): number {
+    return at + this.now() - Date.now()
+  }
+
+  toWall(at: number): number {
+    return at + Date.now() - this.now()
+  }
+
   open(facts: Facts, peer: Peer): Connection {
     return this.engine.open(facts, peer)
   }
@@ -85,6 +100,12 @@ export class Host implements Sink {
 
   lost(connection: Connection): void {
     this.engine.closed(connection, this.now())
+    this.arm()
+  }
+
+  /** How short of memory the process is. */
+  shed(level: 'ok' | 'high' | 'critical'): void {
+    this.engine.server.shed(level, this.now())
     this.arm()
   }
 
@@ -158,7 +179,7 @@ export class Host implements Sink {
   ask(question: Question): Verdict | null {
     try {
       const verdict = this.observer.ask(question)
-      if (!isThenable(verdict)) return this.#checked(verdict as Verdict)
+      if (!isThenable(verdict)) return this.#confirmed(question, verdict as Verdict)
       const late = () => {
         this.fault(
           new Error(
@@ -169,7 +190,7 @@ export class Host implements Sink {
       }
       this.#questions.set(question, setTimeout(late, this.policyTimeout))
       verdict.then(
-        value => this.#answer(question, this.#checked(value as Verdict)),
+        value => this.#answer(question, this.#confirmed(question, value as Verdict)),
         error => {
           this.fault(error)
           this.#answer(question, false)
@@ -195,12 +216,23 @@ export class Host implements Sink {
     return false
   }
 
+  /** A verdict that the engine can take: tokens tell the time by another clock. */
+  #confirmed(question: Question, answer: Verdict): Verdict {
+    const verdict = this.observer.confirmed(question, this.#checked(answer))
+    if (typeof verdict !== 'object' || !('allow' in verdict) || verdict.identity?.expiresAt === undefined) return verdict
+    return { ...verdict, identity: { ...verdict.identity, expiresAt: this.fromWall(verdict.identity.expiresAt) } }
+  }
+
   #answer(question: Question, verdict: Verdict): void {
     const timer = this.#questions.get(question)
     if (timer === undefined) return // it is late
     clearTimeout(timer)
     this.#questions.delete(question)
-    this.engine.answer(question, verdict, this.now())
+    try {
+      this.engine.answer(question, verdict, this.now())
+    } catch (error) {
+      this.fault(error) // nobody waits for this promise
+    }
     this.arm()
   }
 
@@ -234,6 +266,14 @@ export class Host implements Sink {
 
   channelRemoved(channel: string): void {
     this.observer.channelRemoved(channel)
+  }
+
+  limited(limit: string, address: string): void {
+    this.observer.limited(limit, address)
+  }
+
+  filter(kind: string, data: unknown): unknown {
+    return this.observer.filter(kind, data)
   }
 
   fault(error: unknown): void {

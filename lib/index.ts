@@ -9,6 +9,7 @@ export {
   type ErrorCode,
   type Extra,
   errors,
+  type Identity,
   type Message,
   type RemovalReason,
   type Stats,
@@ -22,6 +23,7 @@ export {
   type Extension,
   type MessageListener,
   type Policy,
+  type Revocation,
   ServiceError,
   type ServiceHandler,
 } from './bayeux.js'

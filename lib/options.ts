@@ -1,4 +1,4 @@
-// Table of the server's options: what HTTP, WebSocket, cookies and CORS add to the engine's.
+// Table of the server's options: what HTTP, WebSocket, cookies, CORS and tokens add to the engine's.
 //
 // Knows: CometD's names and defaults, but for maxMessageSize, which has a limit here (protocol reference 8).
 // Always true: an option is in one table only; flags, environment, file keys and docs/options.md are read from the tables.
@@ -6,10 +6,19 @@
 import { engineOptions, type OptionRow, type OptionsOf } from '../bayeux/index.js'
 
 const TOKEN = { pattern: /^[\w!#$%&'*+.^`|~-]+$/, expected: 'a name without blanks and punctuation' }
+/** Neither credentials nor a host that only looks local: `http://localhost@evil.example`. */
+const JWKS_URL = {
+  pattern: /^$|^(?:https:\/\/[^\s/?#@\\]+|http:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?)(?:[/?#]\S*)?$/i,
+  expected: 'an https address, or an http address of this machine (localhost)',
+}
 const PROTOCOL = { pattern: /^[\w!#$%&'*+.^`|~-]*$/, expected: 'the name of a sub-protocol' }
 const DOMAIN = { pattern: /^[\w.-]*$/, expected: 'a host name' }
 const COOKIE_PATH = { pattern: /^\/[\w./~!$&'()+,=@%-]*$/, expected: 'a path that begins with /' }
 const PATH = { pattern: /^\/$|^(?:\/[\w.~!$&'()+,=@-]+)+$/, expected: 'a path such as /cometd, without a slash at its end' }
+const PROXY = {
+  pattern: /^(?:loopback|linklocal|uniquelocal|[\da-f.:]+(?:\/[\d.]+)?)$/i,
+  expected: 'an address, a network, loopback, linklocal or uniquelocal',
+}
 const ORIGIN = {
   pattern: /^(?:\*|null|[a-z][a-z\d+.-]*:\/\/[^\s/?#]+)$/i,
   expected: '*, null, or an origin such as https://app.example',
@@ -72,10 +81,66 @@ export const transportOptions = {
     help: 'Take callback-polling that says with neither Sec-Fetch-Site nor Referer which page it is of, as programs send it; a page of any site can, too.',
   },
   preflightMaxAge: { default: 1_800, unit: 's', min: 0, help: 'How long a browser may remember the answer to a CORS preflight.' },
+  maxMemory: {
+    default: 0,
+    unit: 'MiB',
+    min: 0,
+    help: 'Memory that the process may use; 0 is what the container has, else the machine. The heap has a limit of its own (--max-old-space-size).',
+  },
+  memoryHighWatermark: {
+    default: 85,
+    unit: '%',
+    min: 10,
+    max: 100,
+    help: 'With so much of the memory or of the heap in use, new sessions are refused.',
+  },
+  memoryCriticalWatermark: {
+    default: 92,
+    unit: '%',
+    min: 10,
+    max: 100,
+    help: 'With so much in use, the fullest queues are dropped as well. Must be above memoryHighWatermark.',
+  },
+} as const satisfies Record<string, OptionRow>
+
+export const tokenOptions = {
+  tokenSecret: {
+    default: '',
+    help: 'Secret of tokens signed with HS256, at least 32 bytes; empty takes none of them. Better as a variable than as a flag, which others on the machine can see.',
+  },
+  tokenKeys: {
+    default: [] as readonly string[],
+    help: 'Files with the public keys of tokens signed with RS256, ES256 or EdDSA: a PEM public key or certificate, a JWK, or a JWKS.',
+  },
+  tokenJwksUrl: {
+    default: '',
+    form: JWKS_URL,
+    help: 'Address of a JWKS with such keys; it is asked again every ten minutes, and when a token names a key that it did not have.',
+  },
+  tokenIssuer: { default: '', help: 'What iss of a token must be; empty for anything.' },
+  tokenAudience: { default: '', help: 'What aud of a token must be or have in its list; empty for anything.' },
+  tokenCookie: {
+    default: '',
+    form: { ...PROTOCOL, expected: 'the name of a cookie' },
+    help: 'Name of a cookie that may carry the token; empty for none.',
+  },
+  tokenRoles: {
+    default: 'roles',
+    form: { pattern: /^\S+$/, expected: 'the name of a claim' },
+    help: 'Claim with the roles: a list, or a text with blanks between them. A path such as realm_access.roles leads into objects.',
+  },
+  tokenRequired: { default: false, help: 'Refuse a handshake that comes without a token.' },
+  tokenClockTolerance: {
+    default: 5,
+    unit: 's',
+    min: 0,
+    max: 3_600,
+    help: "How far the issuer's clock may be from ours: a token holds so much longer and begins to hold so much earlier.",
+  },
 } as const satisfies Record<string, OptionRow>
 
 /** All that the plugin takes. */
-export const pluginOptions = { ...engineOptions, ...transportOptions } as const
+export const pluginOptions = { ...engineOptions, ...transportOptions, ...tokenOptions } as const
 
 export const listenOptions = {
   host: { default: '127.0.0.1', help: 'Address to listen on.' },
@@ -85,7 +150,45 @@ export const listenOptions = {
     help: 'PEM file with the certificate and those between it and its root: the server speaks TLS. Read again when it changes.',
   },
   tlsKey: { default: '', help: 'PEM file with its private key.' },
-  trustProxy: { default: false, help: 'Believe the X-Forwarded headers of a proxy in front.' },
+  http2: {
+    default: false,
+    help: 'Offer HTTP/2 for long-polling beside HTTP/1.1; needs tlsCert and tlsKey. WebSocket stays on HTTP/1.1 of the same port.',
+  },
+  maxConnections: {
+    default: 0,
+    unit: 'connections',
+    min: 0,
+    help: 'Connections at once; one more is closed unread. 0 is as many as the process may have open files, less 200.',
+  },
+  maxAddressConnections: {
+    default: 2_000,
+    unit: 'connections',
+    min: 0,
+    help: 'The same for one remote address (IPv6: its /64); 0 is no limit. With trustProxy there is none, since all come from the proxy.',
+  },
+  requestTimeout: {
+    default: 30_000,
+    unit: 'ms',
+    min: 1,
+    help: 'How long a client may take to send one request; a held /meta/connect has been sent.',
+  },
+  headersTimeout: {
+    default: 15_000,
+    unit: 'ms',
+    min: 1,
+    help: 'How long it may take to send the headers of one, from the start of a new connection on; never more than requestTimeout.',
+  },
+  keepAliveTimeout: {
+    default: 72_000,
+    unit: 'ms',
+    min: 1,
+    help: 'How long a connection without a request stays open. Set it above that of a proxy in front.',
+  },
+  trustProxy: {
+    default: [] as readonly string[],
+    form: PROXY,
+    help: 'Addresses and networks of the proxies in front, whose X-Forwarded headers are believed: 10.0.0.7, 10.0.0.0/8, or loopback, linklocal, uniquelocal.',
+  },
   logLevel: {
     default: 'info',
     oneOf: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
@@ -97,3 +200,5 @@ export const listenOptions = {
 export const serveOptions = { ...listenOptions, ...pluginOptions } as const
 
 export type TransportOptions = OptionsOf<typeof transportOptions>
+export type TokenOptions = OptionsOf<typeof tokenOptions>
+export type ListenOptions = OptionsOf<typeof listenOptions>

@@ -4,27 +4,41 @@
 // Does not know: transports (polling.ts, websocket.ts), the API behind `bayeux` (bayeux.ts).
 // Source: design of the host; protocol reference 5.1, 5.4, 6.1, 12.
 
-import { METHODS } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, METHODS, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import websocket from '@fastify/websocket'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
+import type {
+  FastifyBaseLogger,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  FastifyServerOptions,
+} from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   type ChannelRules,
   type EngineOptions,
   engineOptions,
   isOption,
+  Rules,
   resolve,
   resolveFor,
   type Transport,
 } from '../bayeux/index.js'
 import { Bayeux } from './bayeux.js'
-import { BrowserCookie } from './cookie.js'
-import { DirectRoad } from './direct.js'
+import { BrowserCookie, readCookie } from './cookie.js'
+import { DirectRoad, type Trust } from './direct.js'
+import { MarkupFilters } from './filters.js'
+import { Gate } from './gate.js'
 import { Host } from './host.js'
-import { pluginOptions, type TransportOptions, transportOptions } from './options.js'
+import { MemoryGauge } from './memory.js'
+import { pluginOptions, type TokenOptions, type TransportOptions, tokenOptions, transportOptions } from './options.js'
 import { Origins } from './origin.js'
+import { gather, mostFragments, mostPieces } from './pieces.js'
 import { type PollingContext, poll, refuse } from './polling.js'
+import { bearerOf, MAX_LENGTH, Tokens } from './token.js'
 import { WebSockets } from './websocket.js'
 
 declare module 'fastify' {
@@ -40,6 +54,7 @@ type ForOneTransport = {
 /** Options by CometD's names; see docs/options.md. */
 export type PerihelionOptions = Partial<EngineOptions> &
   Partial<TransportOptions> &
+  Partial<TokenOptions> &
   ForOneTransport & {
     /** Channel rules: from a channel or wildcard pattern to settings. */
     readonly channels?: ChannelRules
@@ -48,7 +63,7 @@ export type PerihelionOptions = Partial<EngineOptions> &
      * application see them, nor its own routes below `path`, nor Fastify's `trustProxy`, which is said here. Not together with `context`, which wants
      * Fastify's request. By default false.
      */
-    readonly direct?: boolean | { readonly trustProxy: boolean }
+    readonly direct?: boolean | { readonly trustProxy: Trust | null }
     /** What to keep of a request for the policy (`facts.context`); by default nothing. On a WebSocket it is kept as long as the socket. */
     readonly context?: (request: FastifyRequest) => unknown
   }
@@ -66,19 +81,38 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   resolve(pluginOptions, given)
   const own = pick(given, transportOptions)
   const settings = resolve(transportOptions, own)
+  const engineSettings = resolve(engineOptions, pick(given, engineOptions))
+  const { maxInterval } = resolveFor(engineOptions, pick(given, engineOptions), 'long-polling')
+  const tokenSettings = resolve(tokenOptions, pick(given, tokenOptions))
+  const tokens = tokensOf(tokenSettings, app.log)
   const host = new Host(pick(given, engineOptions), channels, settings.policyTimeout)
   const server: PollingContext = {
     host,
     options: settings,
-    allowed: resolve(engineOptions, pick(given, engineOptions)).allowedTransports,
+    allowed: engineSettings.allowedTransports,
     cookie: new BrowserCookie(settings),
     origins: new Origins(settings),
+    tokenIn: tokens === null ? () => null : headers => tokenIn(headers, tokenSettings.tokenCookie),
     context: context ?? (() => null),
+    answerTimeout: () => Math.max(app.server.requestTimeout || REQUEST_TIMEOUT, maxInterval),
   }
-  app.decorate('bayeux', new Bayeux(host, app.log.child({ part: 'bayeux' }), settings.path))
+  const log = app.log.child({ part: 'bayeux' })
+  const filters = new MarkupFilters()
+  await filters.load(new Rules(channels))
+  app.decorate('bayeux', new Bayeux(host, log, settings.path, new Gate(tokens, tokenSettings.tokenRequired), filters))
+  if (engineSettings.trusted) log.warn('trusted: limits per address and per second are lifted')
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
   const road = direct && context === undefined ? directRoad(app, server, direct, maxMessageSize(own, 'long-polling')) : null
+  const gauge = new MemoryGauge(settings, level => {
+    host.shed(level)
+    log[level === 'ok' ? 'info' : 'warn'](
+      { memory: level },
+      level === 'ok' ? 'memory is enough again' : 'short of memory: new sessions are refused',
+    )
+  })
+  gauge.start()
+  app.addHook('onClose', async () => gauge.stop())
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
     road?.close()
@@ -93,13 +127,25 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   })
 }
 
+/** @returns null where no key is configured */
+function tokensOf(settings: TokenOptions, log: FastifyBaseLogger): Tokens | null {
+  const keysFailed = (error: unknown): void => log.error({ err: error }, 'the keys of tokenJwksUrl cannot be fetched')
+  const tokens = new Tokens(settings, { keysFailed })
+  return tokens.enabled ? tokens : null
+}
+
+function tokenIn(headers: IncomingHttpHeaders, cookie: string): string | null {
+  const token = bearerOf(headers.authorization) ?? (cookie === '' ? null : readCookie(headers.cookie, cookie))
+  return token === null || token.length <= MAX_LENGTH ? token : '' // which is none that holds; a socket keeps what it came with
+}
+
 function directRoad(
   app: FastifyInstance,
   server: PollingContext,
-  direct: true | { readonly trustProxy: boolean },
+  direct: true | { readonly trustProxy: Trust | null },
   bodyLimit: number,
 ): DirectRoad {
-  const trustProxy = direct !== true && direct.trustProxy
+  const trustProxy = direct === true ? null : direct.trustProxy
   const path = app.prefix + server.options.path
   const road = new DirectRoad(server, path, bodyLimit, trustProxy, error => app.log.error({ err: error }, 'request failed'))
   road.install(app.server)
@@ -110,12 +156,20 @@ const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+(?:\s*;.*)?$/
 
 function mount(child: FastifyInstance, server: PollingContext, sockets: WebSockets | null, bodyLimit: number): void {
   child.removeAllContentTypeParsers()
-  child.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  child.setErrorHandler(emptyError)
+  child.addContentTypeParser('*', (request, payload, done) => {
+    if (request.method !== 'POST') return done(null) // nobody looks at it
+    if (Number(request.headers['content-length']) > bodyLimit) return done(refusedBody('too_large'))
+    gather(payload, bodyLimit, (refused, body) => (refused === null ? done(null, body) : done(refusedBody(refused))))
+  })
+  child.setErrorHandler((error: FastifyError, request, reply) => {
+    if (error.statusCode === 413) server.host.limited('maxMessageSize', request.ip ?? '')
+    emptyError(error, request, reply)
+  })
   child.addHook('onRequest', (request, _reply, done) => {
-    // any content type will do (protocol reference 5.3), also one that Fastify finds malformed
+    // any content type will do (protocol reference 5.3), also one that Fastify finds malformed, and none, for which it finds no body over HTTP/2
     const type = request.headers['content-type']
-    if (type !== undefined && !MEDIA_TYPE.test(type)) request.headers['content-type'] = 'application/octet-stream'
+    if (type === undefined ? request.raw.httpVersionMajor > 1 : !MEDIA_TYPE.test(type))
+      request.headers['content-type'] = 'application/octet-stream'
     done()
   })
   const { path, 'ws.protocol': protocol } = server.options
@@ -148,6 +202,10 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
   }
 }
 
+function refusedBody(why: 'too_large' | 'crumbs' | 'broken'): Error {
+  return Object.assign(new Error(why), { statusCode: why === 'too_large' ? 413 : 400 })
+}
+
 /** Refuses an upgrade from a strange page, or without the sub-protocol that is required (protocol reference 6.1). */
 function admitUpgrade(server: PollingContext, protocol: string, request: FastifyRequest, reply: FastifyReply): boolean {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
@@ -162,6 +220,8 @@ async function registerWebSocket(app: FastifyInstance, settings: TransportOption
   await app.register(websocket, {
     options: {
       maxPayload,
+      maxFragments: mostFragments(maxPayload),
+      maxBufferedChunks: mostPieces(maxPayload),
       perMessageDeflate: deflate,
       handleProtocols: (offered: Set<string>) => (protocol === '' ? [...offered][0]! : protocol),
     },
@@ -180,32 +240,60 @@ async function registerWebSocket(app: FastifyInstance, settings: TransportOption
       })
     },
   })
-  app.websocketServer.on('wsClientError', (_error, socket) => {
-    socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+  app.server.prependListener('upgrade', (request, socket) => {
+    if (!isNext(request, socket)) socket.destroy() // it would get neither an answer nor an end
   })
+  app.websocketServer.on('wsClientError', (_error, socket) => turnAway(socket, '400 Bad Request'))
+}
+
+/** Whether the answer to an upgrade may be written now: no request before it on its connection still waits for its own. */
+function isNext(request: IncomingMessage, socket: Duplex): boolean {
+  const response = new ServerResponse(request)
+  try {
+    response.assignSocket(socket as Socket)
+  } catch {
+    return false
+  }
+  response.detachSocket(socket as Socket)
+  return true
 }
 
 /** No request at the Bayeux path ends in a body that a client could take for replies (protocol reference 5.4). */
 export function emptyError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const status = error.statusCode ?? 500
   if (status >= 500) request.log.error({ err: error }, 'request failed')
+  if (request.raw.httpVersionMajor > 1) reply.removeHeader('connection') // Fastify's, for a body that is too large; Node would warn of it
   refuse(reply, status === 413 ? 413 : status >= 500 ? 500 : 400)
 }
 
+/** A client may take so long to send a request, and to read a large answer if its session does not outlive that, ms. */
+const REQUEST_TIMEOUT = 30_000
 /** How long the answer to a broken request may take to be read, ms. */
 const LINGER = 2_000
+
+/** Answers past HTTP and ends the connection. What its peer still says is thrown away, and one that does not end its side is not waited for. */
+function turnAway(socket: Duplex, status: string): void {
+  const limit = setTimeout(() => socket.destroy(), LINGER)
+  socket.once('close', () => clearTimeout(limit))
+  socket.resume() // after an upgrade nobody else reads it, and what is unread hides that it has ended
+  socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+}
 
 /**
  * What only Fastify's constructor can take: bad requests that never reach a route get an empty answer, and JSONP URLs of 16 KiB have room.
  * Give it to `Fastify({ ...fastifyOptions })`.
  */
 export const fastifyOptions = {
-  http: { maxHeaderSize: 32_768 },
-  requestTimeout: 60_000, // to receive a request in full; a held connect is received, and waits as long as it likes
-  frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void =>
-    refuse(reply, error.statusCode ?? 400),
+  http: { maxHeaderSize: 32_768, headersTimeout: 15_000, connectionsCheckingInterval: 5_000 }, // Node would look for late requests every 30 s
+  requestTimeout: REQUEST_TIMEOUT, // to receive a request in full; a held connect is received, and waits as long as it likes
+  frameworkErrors: (error: FastifyError, { raw }: FastifyRequest, reply: FastifyReply): void => {
+    if (raw.headers.upgrade === undefined) return refuse(reply, error.statusCode ?? 400)
+    reply.hijack() // no hook ends a connection that was to be upgraded where no route is reached
+    turnAway(raw.socket, '400 Bad Request')
+  },
   clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || !socket.writable) return
+    // what comes behind a client's last request is for nobody: the answer to that request may still be on its way
+    if (error.code === 'ECONNRESET' || error.code === 'HPE_CLOSED_CONNECTION' || !socket.writable) return
     if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') {
       socket.destroy() // nothing can be said to it
       return
@@ -216,8 +304,7 @@ export const fastifyOptions = {
         : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
           ? '408 Request Timeout'
           : '400 Bad Request'
-    socket.setTimeout(LINGER, () => socket.destroy()) // a peer that does not end its side is not waited for
-    socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+    turnAway(socket, status)
   },
 } satisfies Partial<FastifyServerOptions> & Record<string, unknown>
 

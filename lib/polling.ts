@@ -5,12 +5,12 @@
 // Always true: a status other than 200 has an empty body; nothing is sent before the answer.
 // Source: protocol reference 5.
 
-import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Connection, Ending, FrozenMessage, Transport } from '../bayeux/index.js'
 import { messageFields, readBody } from './body.js'
 import { callbackOf, callbackScript } from './callback.js'
-import { type BrowserCookie, readCookie } from './cookie.js'
+import type { BrowserCookie } from './cookie.js'
 import type { Host, Peer } from './host.js'
 import type { TransportOptions } from './options.js'
 import type { Origins } from './origin.js'
@@ -23,9 +23,14 @@ const NO_CACHE = 'no-cache, no-store'
 const REFUSALS = {
   malformed: [400, 'Malformed Envelope'],
   too_deep: [400, 'Nested Too Deep'],
+  too_many_keys: [400, 'Too Many Keys'],
   failed: [500, 'Internal Server Error'],
   too_many_messages: [413, 'Too Many Messages'],
+  rate_limited: [429, 'Too Many Requests'],
 } as const
+
+/** No more than this do the kernel's buffers take of an answer that nobody reads, in characters. */
+const LARGE = 65_536
 
 /** Headers of an answer that no hook of the application changes. */
 const OURS = new Set(['content-type', 'content-length', 'cache-control'])
@@ -43,7 +48,11 @@ export interface PollingContext {
   readonly allowed: readonly string[]
   readonly cookie: BrowserCookie
   readonly origins: Origins
+  /** The token in a request's headers; null for none, or where tokens are not asked for. */
+  readonly tokenIn: (headers: IncomingHttpHeaders) => string | null
   readonly context: (request: FastifyRequest) => unknown
+  /** How long a client may take to read a large answer, ms. */
+  readonly answerTimeout: () => number
 }
 
 /** A request that asks for an answer by polling, whoever has read it. */
@@ -90,7 +99,7 @@ function accept(
   const arrival: Arrival = {
     request: request.raw,
     response: reply.raw,
-    address: request.ip,
+    address: request.ip ?? '', // of a client that has gone already there is none
     secure: request.protocol === 'https',
     context: server.context(request),
     headers: headerList(reply.getHeaders()),
@@ -108,7 +117,7 @@ export function receive(
   callback: string | null,
 ): void {
   const peer = new PollingPeer(server, response, callback, secure, headers)
-  const browser = readCookie(request.headers.cookie, server.cookie.name)
+  const browser = server.cookie.read(request.headers.cookie)
   peer.connection = server.host.open({ transport, browser, address, http2: request.httpVersionMajor > 1, context }, peer)
   server.host.receive(peer.connection, texts)
   if (peer.answered) return
@@ -138,6 +147,11 @@ class PollingPeer implements Peer {
     return !this.answered && !response.headersSent && !response.destroyed && !(response.socket ?? response.req.socket)?.destroyed
   }
 
+  /** A handshake is judged before anything is taken from its request. */
+  get token(): string | null {
+    return this.server.tokenIn(this.response.req.headers)
+  }
+
   write(connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string): void {
     let json = `[${head}`
     for (const message of messages) json += json.length === 1 ? message.json : `,${message.json}`
@@ -150,7 +164,16 @@ class PollingPeer implements Peer {
     if (this.headers !== null) headers.push(...this.headers)
     this.response.writeHead(200, headers)
     this.answered = true
-    this.response.end(body)
+    if (body.length > LARGE) this.#endSlowly(body)
+    else this.response.end(body)
+  }
+
+  /** A large answer may not be taken at once, or ever: as bytes it takes the least room meanwhile, and not for ever. */
+  #endSlowly(body: string): void {
+    const { response } = this
+    const cut = setTimeout(() => response.destroy(), this.server.answerTimeout()).unref()
+    response.once('close', () => clearTimeout(cut))
+    response.end(Buffer.from(body))
   }
 
   end(ending: Ending): void {
@@ -195,8 +218,11 @@ function preflight(server: PollingContext, request: FastifyRequest, reply: Fasti
   refuse(reply, 200)
 }
 
-/** A status and nothing else. */
+/** A status and nothing else. A body that nobody has read may have no end: its connection has one. */
 export function refuse(reply: FastifyReply, status: number): void {
+  const { raw, headers } = reply.request
+  if (!raw.complete && raw.httpVersionMajor === 1 && (headers['transfer-encoding'] ?? headers['content-length'] ?? '0') !== '0')
+    reply.header('Connection', 'close')
   reply.code(status).header('Content-Length', 0).send()
 }
 

@@ -2,20 +2,18 @@
 //
 // Knows: how the parts are put together from a configuration. Does not know: what an application adds (`extend`).
 
-import type { Server as TlsServer } from 'node:tls'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import { pino } from 'pino'
+import proxyAddr from '@fastify/proxy-addr'
+import type { FastifyInstance } from 'fastify'
 import { BayeuxError, isOption, resolve } from '../bayeux/index.js'
 import { type Config, readConfig } from './config.js'
+import type { Trust } from './direct.js'
+import { addLimits, build, followTls, tlsOf } from './listen.js'
 import { listenOptions, pluginOptions, serveOptions } from './options.js'
-import { emptyError, fastifyOptions, perihelion } from './plugin.js'
+import { emptyError, perihelion } from './plugin.js'
 import { refuse } from './polling.js'
-import { TlsFiles } from './tls.js'
 
 const HEALTH = '/healthz'
 const READY = '/readyz'
-/** A client that has not come through TLS by then is cut, ms. */
-const HANDSHAKE_TIMEOUT = 10_000
 
 export interface ServeExtension {
   /** Adds routes, services and listeners before the server listens. */
@@ -25,7 +23,7 @@ export interface ServeExtension {
 }
 
 /**
- * Runs the command until SIGTERM or SIGINT; a wrong flag, key or value ends the process with one line and code 2, a port that is taken with code 1.
+ * Runs the command until SIGTERM or SIGINT; SIGHUP takes over the channel rules of the configuration file. A wrong flag, key or value ends the process with one line and code 2, a port that is taken with code 1.
  *
  * @param argv flags, without the program's name
  * @returns the application, listening
@@ -36,6 +34,7 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
     const stop = (): void => {
       void app.close().then(() => process.exit(0))
     }
+    process.on('SIGHUP', () => void reload(app, argv))
     process.once('SIGTERM', stop)
     process.once('SIGINT', stop)
     return app
@@ -46,31 +45,40 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
   }
 }
 
+/** Takes over the channel rules of the configuration as it is now; what else has changed waits for the next start. */
+async function reload(app: FastifyInstance, argv: readonly string[]): Promise<void> {
+  try {
+    await app.bayeux.channels(readConfig(argv, process.env).channels)
+    app.log.info('took over the channel rules from the configuration')
+  } catch (error) {
+    app.log.error({ err: error }, 'the configuration cannot be used; the channel rules before stay')
+  }
+}
+
 /** Builds the application of a configuration and lets it listen. @throws {BayeuxError} see `readConfig`, and PORT_TAKEN */
 export async function start(
   config: Config,
   { extend, direct = extend === undefined }: ServeExtension = {},
 ): Promise<FastifyInstance> {
-  const { host, port, tlsCert, tlsKey, trustProxy, logLevel, path } = resolve(serveOptions, config.options)
+  const listen = resolve(serveOptions, config.options)
+  const { host, port, trustProxy, path } = listen
   if (path === HEALTH || path === READY)
     throw new BayeuxError('OPTION_INVALID', `option path must not be ${path}, which tells the server's health`)
-  const tls = tlsCert === '' && tlsKey === '' ? null : new TlsFiles(tlsCert, tlsKey)
-  const loggerInstance: FastifyBaseLogger = pino({ level: logLevel })
-  const app: FastifyInstance = Fastify({
-    ...fastifyOptions,
-    https: tls === null ? null : { ...fastifyOptions.http, handshakeTimeout: HANDSHAKE_TIMEOUT, ...tls.read() },
-    loggerInstance,
-    logController: new LogController({ disableRequestLogging: true }), // a line for each long poll says nothing and its URL may hold a JSONP message
-    childLoggerFactory: logger => logger, // nothing is logged for each request, so none needs a logger of its own
-    trustProxy,
-    forceCloseConnections: 'idle',
-  })
+  const trust = trustOf(trustProxy)
+  const tls = tlsOf(listen)
+  const app = build(listen, tls, trust)
   app.setErrorHandler(emptyError)
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404)
+      refuse(reply, 404) // before its body is read, which may be a megabyte
+    else done()
+  })
   app.setNotFoundHandler((_request, reply) => refuse(reply, 404))
   const options = Object.fromEntries(
     Object.entries(config.options).filter(([name]) => isOption(pluginOptions, name) && !isOption(listenOptions, name)),
   )
-  await app.register(perihelion, { ...options, channels: config.channels, direct: direct && { trustProxy } })
+  await app.register(perihelion, { ...options, channels: config.channels, direct: direct && { trustProxy: trust } })
+  addLimits(app, listen, listen.trusted)
   addHealth(app)
   await extend?.(app)
   if (tls !== null) followTls(app, tls)
@@ -88,13 +96,13 @@ export async function start(
   return app
 }
 
-/** A renewed certificate is taken over without a restart. */
-function followTls(app: FastifyInstance, tls: TlsFiles): void {
-  const end = tls.follow(app.server as unknown as TlsServer, error => {
-    if (error === null) app.log.info('took over the TLS certificate from its files')
-    else app.log.error({ err: error }, 'the TLS certificate in the files cannot be used; the one before stays')
-  })
-  app.addHook('onClose', async () => end())
+/** Whether an address is one of the proxies'; null where there are none. @throws {BayeuxError} OPTION_INVALID */
+function trustOf(proxies: readonly string[]): Trust | null {
+  try {
+    return proxies.length === 0 ? null : proxyAddr.compile([...proxies])
+  } catch (cause) {
+    throw new BayeuxError('OPTION_INVALID', `option trustProxy: ${(cause as Error).message}`, { cause })
+  }
 }
 
 /** `/healthz`: the process answers. `/readyz`: it takes clients; 503 once it is about to stop. */
@@ -105,7 +113,8 @@ function addHealth(app: FastifyInstance): void {
   })
   app.get(HEALTH, async () => ({ status: 'ok' }))
   app.get(READY, async (_request, reply) => {
-    reply.code(closing ? 503 : 200)
-    return { status: closing ? 'closing' : 'ready', sessions: app.bayeux.stats().sessions }
+    const status = closing ? 'closing' : app.bayeux.overloaded ? 'overloaded' : 'ready'
+    reply.code(status === 'ready' ? 200 : 503)
+    return { status, sessions: app.bayeux.sessionCount }
   })
 }

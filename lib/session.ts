@@ -7,10 +7,12 @@ import {
   covers,
   type Extra,
   type FrozenMessage,
+  type Identity,
   type Message,
   parseChannel,
   type Session,
   type Transport,
+  wholeIdentity,
 } from '../bayeux/index.js'
 import { type Host, isThenable } from './host.js'
 
@@ -44,6 +46,29 @@ export class BayeuxSession {
   get attributes(): Map<string, unknown> {
     this.#attributes ??= new Map()
     return this.#attributes
+  }
+
+  /** Who it speaks for: of its token, its policy or `identify`; null for nobody that is known. */
+  get identity(): Identity | null {
+    const identity = this.#session.credential?.identity ?? null
+    return identity === null ? null : { ...identity, expiresAt: this.#host.toWall(identity.expiresAt) }
+  }
+
+  /**
+   * Says who it speaks for from now on; null for nobody. Its subscriptions are judged by it at once. What is left out is nothing: pass the
+   * `identity` that it has with what changes.
+   */
+  identify(identity: Partial<Identity> | null): void {
+    const whole = identity === null ? null : wholeIdentity(identity)
+    const own = whole === null ? null : { ...whole, expiresAt: this.#host.fromWall(whole.expiresAt) }
+    this.#host.engine.server.identify(this.#session, own, this.#host.now())
+    this.#host.arm()
+  }
+
+  /** Judges its subscriptions again, because something that the policy looks at has changed; those that are refused end. */
+  review(): void {
+    this.#host.engine.server.review(this.#session, this.#host.now())
+    this.#host.arm()
   }
 
   get transport(): Transport {

@@ -1,10 +1,16 @@
-// The help text of the command, made from the option tables.
+// The help text of the command: of `serve`, made from the option tables, and of the other commands, which have theirs.
 
 import type { OptionRow } from '../bayeux/index.js'
+import { checkConfigUsage } from './commands/check-config.js'
+import { tokenUsage } from './commands/token.js'
 import { flagOf } from './config.js'
 import { serveOptions } from './options.js'
 
 export function usage(): string {
+  return `${serveUsage()}\n${checkConfigUsage()}\n${tokenUsage()}`
+}
+
+function serveUsage(): string {
   const rows = Object.entries(serveOptions) as [string, OptionRow][]
   const lines = rows.map(
     ([name, row]) => `  --${flagOf(name)} ${placeholder(row)}\n      ${row.help} Default: ${show(row.default)}`,

@@ -10,7 +10,6 @@ import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
-import { readCookie } from './cookie.js'
 import { FrameBatch, frameOf, textFrame } from './frame.js'
 import { type Host, LONGEST_TIMER, type Peer } from './host.js'
 import type { PollingContext } from './polling.js'
@@ -21,21 +20,28 @@ const HIGH_WATER = 1_048_576
 const LOOKS = 10
 /** So many times as long may one write take. */
 const SLOW = 4
+/** So much is read of one socket before others have their turn, bytes: Node would read two MiB, of hundreds of thousands of frames. */
+const TURN = 65_536
+/** More frames that say nothing (pings, pongs, keep-alives) within so many ms are an attack. */
+const MANY_NOTHINGS = 1_000
+const NOTHINGS_TIME = 10_000
 /** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
 const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
 
 const CLOSINGS: Readonly<Record<Ending, readonly [code: number, reason: string]>> = {
   malformed: [1011, 'malformed envelope'],
   too_deep: [1011, 'nested too deep'],
+  too_many_keys: [1011, 'too many keys'],
   failed: [1011, 'server error'],
   too_many_messages: [1009, 'too many messages'],
   superseded: [1000, 'superseded'],
   destroyed: [1000, 'Destroy'],
   removed: [1000, 'session removed'],
+  rate_limited: [1008, 'rate limited'],
 }
 
 const PEER = Symbol('peer')
-type PeerSocket = WebSocket & { [PEER]: SocketPeer }
+type Peered = { [PEER]: SocketPeer }
 
 /** All Bayeux sockets of one server. */
 export class WebSockets {
@@ -66,22 +72,27 @@ export class WebSockets {
     ws.removeAllListeners('error')
     const socket: Socket | undefined = request.raw.socket // `injectWS` has none
     if (socket !== undefined) reply.raw.detachSocket(socket)
-    const peer = new SocketPeer(this, ws, socket ?? null)
+    const peer = new SocketPeer(this, ws, socket ?? null, server.tokenIn(request.headers))
     peer.connection = this.host.open(
       {
         transport: 'websocket',
-        browser: readCookie(request.headers.cookie, server.cookie.name),
-        address: request.ip,
+        browser: server.cookie.read(request.headers.cookie),
+        address: request.ip ?? '', // `injectWS` has none
         http2: false,
         context: server.context(request),
       },
       peer,
     )
     this.#peers.add(peer)
-    ;(ws as PeerSocket)[PEER] = peer
+    ;(ws as WebSocket & Peered)[PEER] = peer
     ws.on('message', onMessage)
+    ws.on('ping', onNothing)
+    ws.on('pong', onNothing)
     ws.on('close', onClose)
     ws.on('error', onError)
+    if (socket === undefined) return
+    ;(socket as Socket & Peered)[PEER] = peer
+    socket.on('data', onData)
   }
 
   forget(peer: SocketPeer): void {
@@ -103,6 +114,10 @@ class SocketPeer implements Peer {
   connection!: Connection
   /** Where ready frames are written; null where `ws` must make them, for compression or for want of a socket. */
   readonly #ready: Socket | null
+  #turnBytes = 0
+  /** Frames that said nothing, and since when they are counted. */
+  #nothings = 0
+  #nothingsFrom = performance.now()
   /** Bytes that had come or left at the last look, and how many looks have found the same. */
   #moved = 0
   #silentLooks = 0
@@ -111,6 +126,7 @@ class SocketPeer implements Peer {
     private readonly sockets: WebSockets,
     private readonly ws: WebSocket,
     private readonly socket: Socket | null,
+    readonly token: string | null,
   ) {
     this.#ready = ws.extensions === '' ? socket : null
   }
@@ -121,10 +137,35 @@ class SocketPeer implements Peer {
 
   receive(data: RawData): void {
     // `ws` has the same limit, unless the application registered it with limits of its own
-    if ((data as Buffer).length > this.sockets.maxMessageSize) return this.close(1009, 'message too big')
+    if ((data as Buffer).length > this.sockets.maxMessageSize) {
+      this.tooBig()
+      return this.close(1009, 'message too big')
+    }
     const text = String(data)
-    if (text.length < 16 && NOTHING.test(text)) return
+    if (text.length < 16 && NOTHING.test(text)) return this.nothing()
     if (this.connection.open) this.sockets.host.receive(this.connection, [text])
+  }
+
+  /** A frame has come that says nothing. */
+  nothing(): void {
+    if (++this.#nothings <= MANY_NOTHINGS) return
+    const now = performance.now()
+    const tooFast = now - this.#nothingsFrom < NOTHINGS_TIME
+    this.#nothings = 0
+    this.#nothingsFrom = now
+    if (!tooFast || !this.writable) return
+    this.sockets.host.limited('maxMessageRate', this.connection.address)
+    this.end('rate_limited')
+  }
+
+  /** Bytes were read. Who sends on and on after a close is cut. */
+  took(bytes: number): void {
+    this.#turnBytes += bytes
+    if (this.#turnBytes < TURN) return
+    this.#turnBytes = 0
+    if (!this.writable) return this.ws.terminate()
+    this.ws.pause()
+    setImmediate(() => this.#read())
   }
 
   write(_connection: Connection, head: string, messages: readonly FrozenMessage[], tail: string, together: boolean): void {
@@ -143,6 +184,10 @@ class SocketPeer implements Peer {
   /** Bytes that are written and have not left. `ws` itself has some only where it makes the frames. */
   get #unsent(): number {
     return this.#ready === null ? this.ws.bufferedAmount : this.#ready.writableLength
+  }
+
+  tooBig(): void {
+    this.sockets.host.limited('maxMessageSize', this.connection.address)
   }
 
   end(ending: Ending): void {
@@ -220,14 +265,24 @@ class SocketPeer implements Peer {
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  if (!isBinary) (this as PeerSocket)[PEER].receive(data)
+  const peer = (this as WebSocket & Peered)[PEER]
+  if (isBinary) peer.nothing()
+  else peer.receive(data)
+}
+
+function onNothing(this: WebSocket): void {
+  ;(this as WebSocket & Peered)[PEER].nothing()
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  ;(this as Socket & Peered)[PEER].took(chunk.length)
 }
 
 function onClose(this: WebSocket): void {
-  ;(this as PeerSocket)[PEER].lost()
+  ;(this as WebSocket & Peered)[PEER].lost()
 }
 
 /** A broken frame or socket: `ws` closes it with the right code and says so with 'close'. */
-function onError(): void {
-  // nothing to add
+function onError(this: WebSocket, error: NodeJS.ErrnoException): void {
+  if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') (this as WebSocket & Peered)[PEER].tooBig()
 }

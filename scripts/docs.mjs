@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { channelSettings, errors } from '../dist/bayeux/index.js'
 import { engineOptions } from '../dist/bayeux/options.js'
 import { flagOf, variableOf } from '../dist/lib/config.js'
-import { listenOptions, transportOptions } from '../dist/lib/options.js'
+import { listenOptions, tokenOptions, transportOptions } from '../dist/lib/options.js'
 
 const show = value =>
   Array.isArray(value) ? (value.length === 0 ? 'none' : value.join(', ')) : value === '' ? 'none' : String(value)
@@ -42,6 +42,10 @@ ${head}${optionRows(engineOptions)}
 
 ${head}${optionRows(transportOptions)}
 
+## Tokens
+
+${head}${optionRows(tokenOptions)}
+
 ## The command \`perihelion serve\` only
 
 ${head}${optionRows(listenOptions)}
@@ -51,7 +55,7 @@ The plugin takes two more that are code: \`channels\` (the rules below) and \`co
 ## Channel rules
 
 Under the key \`channels\`: a map from a channel or wildcard pattern to settings. Where several patterns cover a channel, each setting comes from the
-most specific pattern that has it.
+most specific pattern that has it. \`{name}\` in a pattern stands for any segment; what it means for \`subscribe\`, \`publish\` and \`create\` is in [security](security.md).
 
 \`\`\`yaml
 timeout: 20000

@@ -19,6 +19,7 @@ const MEMBERS = 10
 const ROOMS = 100
 const BURST = 10
 const MAX_DEPTH = 64
+const MAX_KEYS = 10_000
 const NOW = 1_000
 
 export async function engine(settings: Settings): Promise<void> {
@@ -48,14 +49,14 @@ interface Step {
 function stepsOf(): Step[] {
   const { speaker, whole } = wholeEngine()
   const envelope = burst(speaker)
-  const messages = parseEnvelope([envelope], 100, MAX_DEPTH) as Message[]
+  const messages = parseEnvelope([envelope], 100, MAX_DEPTH, MAX_KEYS) as Message[]
   const message = messages[0]!
   const core = new Core({}, {}, nowhere())
   const rooms = Array.from({ length: ROOMS }, (_, room) => core.tree.create(parseChannel(`/room/${room}`)!))
   for (const channel of rooms) for (let i = 0; i < MEMBERS; i++) core.tree.subscribe(listening(core), channel)
   const frozen = freezePublished(message, '/room/7', -1, null)
   return [
-    { name: 'parse', per: 'publication', units: BURST, run: () => parseEnvelope([envelope], 100, MAX_DEPTH) },
+    { name: 'parse', per: 'publication', units: BURST, run: () => parseEnvelope([envelope], 100, MAX_DEPTH, MAX_KEYS) },
     { name: 'freeze', per: 'publication', units: 1, run: () => freezePublished(message, '/room/7', -1, null) },
     { name: 'frame', per: 'publication', units: 1, run: () => textFrame(`[${frozen.json}]`) },
     { name: 'match', per: 'publication', units: 1, run: () => core.tree.resolve(core.tree.find('/room/7')!) },
@@ -89,7 +90,7 @@ function wholeEngine(): { readonly speaker: string; readonly whole: () => void }
   const sink = nowhere((head, tail) => {
     written = head + tail
   })
-  const engine: Engine = new RealEngine({}, {}, sink)
+  const engine: Engine = new RealEngine({ trusted: true }, {}, sink)
   const open = (): Connection =>
     engine.open({ transport: 'websocket', browser: null, address: '127.0.0.1', http2: false, context: null }, null)
   const shake = (connection: Connection): string => {
@@ -138,6 +139,8 @@ function nowhere(write: (head: string, tail: string) => void = () => undefined):
     pause: ignore,
     flushSoon: ignore,
     published: ignore,
+    limited: ignore,
+    filter: (_kind, data) => data,
     sessionAdded: ignore,
     sessionRemoved: ignore,
     subscribed: ignore,

@@ -11,7 +11,12 @@ setFlagsFromString('--allow-natives-syntax')
 const sameShape = new Function('a', 'b', 'return %HaveSameMap(a, b)') as (a: object, b: object) => boolean
 
 /** Lives of several kinds on one engine; what they have made, by class. */
-function lives(engine: Engine, sink: RecordingSink, said: Json[]): { sessions: Session[]; connections: Connection[] } {
+function lives(
+  engine: Engine,
+  sink: RecordingSink,
+  said: Json[],
+  from: number,
+): { sessions: Session[]; connections: Connection[] } {
   const connections: Connection[] = []
   const sessions: Session[] = []
   const live = (transport: Transport, ack: boolean, now: number): void => {
@@ -33,10 +38,10 @@ function lives(engine: Engine, sink: RecordingSink, said: Json[]): { sessions: S
     say({ channel: '/meta/connect', clientId, ext: { ack: 1 } })
   }
   for (let i = 0; i < 8; i++) {
-    live('websocket', false, 1_000.5 + i)
-    live('long-polling', false, 2_000 + i)
-    live('long-polling', true, 3_000.25 + i)
-    live('callback-polling', false, 4_000 + i)
+    live('websocket', false, from + 10 * i + 0.5)
+    live('long-polling', false, from + 10 * i + 2)
+    live('long-polling', true, from + 10 * i + 3.25)
+    live('callback-polling', false, from + 10 * i + 4)
   }
   sessions.push(engine.server.addLocal('local', () => undefined))
   return { sessions, connections }
@@ -50,8 +55,8 @@ t.test('sessions, connections and messages each have one shape', t => {
     published: message => messages.push(message),
   })
   const engine = new Engine({ maxSessionsPerBrowser: -1 }, { '/lazy/**': { lazy: 50 } }, sink)
-  lives(engine, sink, said) // V8 learns what the fields hold
-  const { sessions, connections } = lives(engine, sink, said)
+  lives(engine, sink, said, 1_000) // V8 learns what the fields hold
+  const { sessions, connections } = lives(engine, sink, said, 5_000)
   engine.server.publish('/a', { of: 'the server' }, {}, null, 9_000.75)
   for (const [name, all] of Object.entries({ sessions, connections, messages })) {
     const others = all.filter(each => !sameShape(each, all.at(-1)!))

@@ -5,8 +5,10 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { readConfig } from '../../lib/config.js'
 import { DirectRoad } from '../../lib/direct.js'
 import { type Bayeux, fastifyOptions, type PerihelionOptions, perihelion } from '../../lib/index.js'
+import { start } from '../../lib/serve.js'
 import { get, post, rawHttp } from '../support/wire.js'
 
 const HANDSHAKE = '[{"channel":"/meta/handshake","id":"1"}]'
@@ -58,28 +60,37 @@ t.test('a prefix of the application is part of the path', async t => {
   t.equal(seen(), 1)
 })
 
-t.test('the X-Forwarded headers count where a proxy is trusted, and only there', async t => {
+t.test('the X-Forwarded headers count where they are of a trusted proxy, on both roads alike', async t => {
   const headers = {
-    'x-forwarded-for': '192.0.2.7, 10.0.0.1',
+    'x-forwarded-for': '198.51.100.1, 192.0.2.7, 10.0.0.1',
     'x-forwarded-proto': 'https',
     'x-forwarded-host': 'app.example',
     origin: 'https://app.example',
   }
-  for (const trustProxy of [false, true]) {
-    const { bayeux, origin } = await serve(t, { direct: { trustProxy }, browserCookieSecure: true })
-    let address = ''
-    bayeux.policy({
-      canHandshake: (_session, _message, facts) => {
-        address = facts.address
-        return true
-      },
-    })
-    const answer = await post(`${origin}/cometd`, HANDSHAKE, headers)
-    t.equal(answer.status, trustProxy ? 200 : 403, 'the origin is judged by the host that the client named')
-    if (!trustProxy) continue
-    t.equal(address, '192.0.2.7')
-    t.match(answer.headers['set-cookie'], [/; Secure/])
+  for (const direct of [false, true]) {
+    for (const proxies of ['', 'loopback,10.0.0.0/8', '10.0.0.0/8']) {
+      const flags = ['--port=0', '--log-level=silent', '--browser-cookie-secure', `--trust-proxy=${proxies}`]
+      const app = await start(readConfig(flags, {}), { direct })
+      t.teardown(() => app.close())
+      let address = ''
+      app.bayeux.policy({
+        canHandshake: (_session, _message, facts) => {
+          address = facts.address
+          return true
+        },
+      })
+      const answer = await post(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}/cometd`, HANDSHAKE, headers)
+      const trusted = proxies.startsWith('loopback')
+      t.equal(answer.status, trusted ? 200 : 403, `${proxies}: the origin is judged by the host that the client named`)
+      if (!trusted) continue
+      t.equal(address, '192.0.2.7', 'what is before it the client may have written itself')
+      t.match(answer.headers['set-cookie'], [/; Secure/])
+    }
   }
+  await t.rejects(start(readConfig(['--trust-proxy=10.0.0.0/99'], {})), {
+    code: 'OPTION_INVALID',
+    message: /^option trustProxy: /,
+  })
 })
 
 t.test(
@@ -152,7 +163,7 @@ t.test('what breaks on this road costs one request: it is answered 500 and told'
     },
   }
   const server = createServer((_request, response) => response.end('from behind'))
-  new DirectRoad(context as never, '/cometd', 1_000, false, error => faults.push(error)).install(server)
+  new DirectRoad(context as never, '/cometd', 1_000, null, error => faults.push(error)).install(server)
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => void server.close())
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

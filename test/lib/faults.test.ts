@@ -218,7 +218,7 @@ t.test('a subscriber on a sound socket is not slow because a turn is long', asyn
 
 t.test('a peer that sends and does not read is not read either', async t => {
   const app = Fastify({ ...fastifyOptions })
-  await app.register(perihelion)
+  await app.register(perihelion, { trusted: true })
   t.teardown(() => app.close())
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as { port: number }
@@ -249,6 +249,103 @@ t.test('a peer that sends and does not read is not read either', async t => {
   })
   t.ok(sent < 50_000_000, 'its socket stalls')
   t.ok(process.memoryUsage().external < 100_000_000, 'what waits for it is bounded')
+})
+
+/** A bare WebSocket on its server, without a client that would do anything by itself. */
+async function bareSocket(port: number) {
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => void socket.destroy())
+  socket.on('error', () => {})
+  let got = Buffer.alloc(0)
+  socket.on('data', chunk => {
+    got = Buffer.concat([got, chunk])
+  })
+  const closed = new Promise<void>(resolve => socket.on('close', () => resolve()))
+  socket.write(
+    'GET /cometd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  await until(() => got.includes('\r\n\r\n'))
+  return { socket, closed, got: () => got }
+}
+
+const masked = (opcode: number, text: string): Buffer =>
+  Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
+
+t.test('a socket with much to say lets others speak in between', async t => {
+  const app = Fastify({ ...fastifyOptions })
+  await app.register(perihelion, { trusted: true })
+  t.teardown(() => app.close())
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  const { socket, got } = await bareSocket(port)
+  let now = 0
+  let most = 0
+  let all = 0
+  app.bayeux.on('/meta/handshake', () => {
+    most = Math.max(most, ++now)
+    all++
+    return false
+  })
+  const turn = (): void => {
+    now = 0
+    if (all < 40_000) setImmediate(turn)
+  }
+  turn()
+  const frame = masked(1, '{"channel":"/meta/handshake"}')
+  socket.write(Buffer.concat(Array<Buffer>(40_000).fill(frame)))
+  await until(() => all === 40_000)
+  t.ok(most <= (2 * 65_536) / frame.length, `at most ${most} messages in a turn`)
+  await until(() => got().length > 40_000)
+})
+
+t.test('a socket that says nothing very often is closed, and cut when it goes on', async t => {
+  const app = Fastify({ ...fastifyOptions })
+  await app.register(perihelion)
+  t.teardown(() => app.close())
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  const nothings = { pings: masked(9, ''), pongs: masked(10, ''), 'keep-alives': masked(1, '[]'), binary: masked(2, 'x') }
+  for (const [what, frame] of Object.entries(nothings)) {
+    const { socket, closed, got } = await bareSocket(port)
+    const end = (): number => got().indexOf(Buffer.from([0x88, 0x0e, 1008 >> 8, 1008 & 255]))
+    for (let i = 0; i < 50; i++) {
+      socket.write(Buffer.concat(Array<Buffer>(20).fill(frame)))
+      await turns(2)
+    }
+    socket.write(masked(1, '[{"channel":"/meta/handshake"}]'))
+    await until(() => got().includes('clientId'))
+    t.equal(end(), -1, `a thousand ${what} are none too many`)
+    socket.write(frame)
+    await until(() => end() !== -1)
+    const { length } = frame
+    socket.write(Buffer.concat(Array<Buffer>(Math.ceil(200_000 / length)).fill(frame)))
+    await closed
+  }
+  t.equal(app.bayeux.limits()['maxMessageRate'], 4)
+})
+
+t.test('a large answer that nobody reads is not kept for ever', async t => {
+  const app = Fastify({ ...fastifyOptions, requestTimeout: 500 })
+  await app.register(perihelion, { trustClientSession: true, maxInterval: 400, maxQueueBytes: 20_000_000 })
+  t.teardown(() => app.close())
+  const url = `${await app.listen({ port: 0, host: '127.0.0.1' })}/cometd`
+  const [{ clientId }] = JSON.parse((await post(url, '[{"channel":"/meta/handshake"}]')).body) as [Reply]
+  const session = app.bayeux.session(clientId!)!
+  const text = 'x'.repeat(1_000_000)
+  for (let i = 0; i < 15; i++) session.deliver('/private', text)
+  const socket = connect(Number(new URL(url).port), '127.0.0.1').pause()
+  t.teardown(() => void socket.destroy())
+  socket.on('error', () => {})
+  const open = (): Promise<number> => new Promise(resolve => app.server.getConnections((_error, count) => resolve(count)))
+  const message = JSON.stringify([{ channel: '/meta/connect', clientId }])
+  const { arrayBuffers } = process.memoryUsage()
+  socket.write(`POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: ${message.length}\r\n\r\n${message}`)
+  await until(() => app.bayeux.stats().queued === 0)
+  t.equal(await open(), 2, 'it is on its way')
+  const more = process.memoryUsage().arrayBuffers - arrayBuffers
+  t.ok(more < 1.2 * 15_000_000, `and takes no more than its bytes: ${more}`)
+  while ((await open()) > 1) await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal(app.bayeux.stats().sessions, 0, 'as is its session')
 })
 
 t.test('injectWS reaches the server without a port', async t => {
@@ -297,6 +394,7 @@ t.test('a write that throws costs its own connection, and nobody else anything',
       let reply = ''
       const peer: Peer = {
         writable: true,
+        token: null,
         end: ending => ended.push(ending),
         pause: () => undefined,
         write: (_connection, head, _messages, tail) => {
@@ -348,5 +446,6 @@ t.test('a header that a hook has spoiled costs its request: 500, at once and for
   app.bayeux.session(clientId!)!.deliver('/private', 1)
   t.match(await held, { status: 500, body: '' })
   spoiled = false
-  t.match(JSON.parse((await post(url, connectMessage)).body), [{ successful: true }], 'the session and the server live on')
+  const again = JSON.stringify([{ channel: '/meta/connect', clientId, advice: { timeout: 0 } }])
+  t.match(JSON.parse((await post(url, again)).body), [{ successful: true }], 'the session and the server live on')
 })

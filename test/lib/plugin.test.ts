@@ -230,6 +230,26 @@ t.test('what is no HTTP, or too much of it, gets a status and an empty body', as
     /channel_missing/,
     'Expect is met',
   )
+  const last = await rawHttp(url, `POST /cometd HTTP/1.1\r\n${host}Content-Length: 2\r\n\r\n{}rubbish\r\n\r\n`)
+  t.match(last, /^HTTP\/1\.1 200 .*channel_missing/s, 'what comes behind the last request does not take its answer')
+})
+
+t.test('a body that is refused or that nobody wants is not waited for: its connection ends with the answer', async t => {
+  for (const direct of [false, true]) {
+    const { url } = await startServer(t, { direct })
+    const begun = (method: string, chunk: string, times: number): string =>
+      `${method} /cometd HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(times)}`
+    const bodies: [what: string, bytes: string, status: number][] = [
+      ['of a method that has none', begun('PUT', '1\r\nx\r\n', 1), 400],
+      ['in too many pieces', begun('POST', '1\r\n \r\n', 1_100), 400],
+      ['that is too large', begun('POST', `1000\r\n${' '.repeat(0x1000)}\r\n`, 17), 413],
+    ]
+    for (const [what, bytes, status] of bodies) {
+      const answer = await rawHttp(url, bytes)
+      t.same([statusOf(answer), bodyOf(answer)], [status, ''], what)
+      t.match(answer, /\r\nconnection: close\r\n/i, what)
+    }
+  }
 })
 
 t.test('a callback-polling URL of 16 KiB has room', async t => {
@@ -353,6 +373,31 @@ t.test('an upgrade that is not to be is refused at once', async t => {
   t.pass('every path under the mount takes upgrades')
 })
 
+t.test(
+  'an upgrade that comes to nothing ends its connection, whatever its client still says, and so does the server',
+  async t => {
+    const { url, app } = await startServer(t)
+    const { port, host } = new URL(url)
+    const upgrade = (path: string): string =>
+      `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n`
+    const answer = await rawHttp(url, upgrade('/cometd/%zz'))
+    t.same([statusOf(answer), bodyOf(answer)], [400, ''], 'a URL that cannot be decoded')
+    await rawHttp(url, `POST /cometd HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 2\r\n\r\n{}${upgrade('/cometd')}`)
+    t.pass('behind a request that is not answered yet')
+    for (const path of ['/cometd', '/cometd/%zz']) {
+      const socket = net.connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true })
+      t.teardown(() => socket.destroy())
+      socket.on('error', () => {})
+      const answered = new Promise(resolve => socket.once('data', resolve))
+      socket.write(upgrade(path))
+      await answered
+      socket.write('more') // and then it stays, with its own side open
+    }
+    await app.close()
+    t.pass('the server ends')
+  },
+)
+
 /** A WebSocket of bytes: what it sends is up to the test. */
 async function rawSocket(url: string): Promise<{ socket: net.Socket; closeCode: Promise<number | null> }> {
   const { port, host } = new URL(url)
@@ -398,6 +443,10 @@ t.test('broken frames end their socket with the right code, and no other', async
     'a fragmented ping': [[0x09, 0x80, 0, 0, 0, 0], 1002],
     'text that is not UTF-8': [[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28], 1007],
     'a length beyond maxMessageSize': [[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 1009],
+    'a message in too many fragments': [
+      [1, 0x80, 0, 0, 0, 0, ...Array<number[]>(130).fill([0, 0x81, 0, 0, 0, 0, 0x20]).flat()],
+      1008,
+    ],
   }
   for (const [what, [bytes, code]] of Object.entries(frames)) {
     const { socket, closeCode } = await rawSocket(url)

@@ -82,6 +82,7 @@ t.test('callback: a `__proto__` that somebody published sets nobody’s prototyp
     ['{"channel":"/a","data":1,"__proto__":{"advice":{"reconnect":"none"},"successful":false}}'],
     10,
     10,
+    100,
   ) as [Message]
   const frozen = freezePublished(published, '/a', -1, null)
   const [message] = evaluate(callbackScript('cb', `[${frozen.json}]`)) as [object]

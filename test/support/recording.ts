@@ -56,6 +56,8 @@ export interface Watch {
   asked?(question: Question): Verdict | null
   overflow?(session: Session, message: FrozenMessage): 'drop' | 'remove'
   published?(message: FrozenMessage): void
+  limited?(limit: string, address: string): void
+  filter?(kind: string, data: unknown): unknown
   sessionAdded?(session: Session): void
   sessionRemoved?(session: Session, reason: RemovalReason): void
   subscribed?(session: Session, channel: string): void
@@ -119,6 +121,14 @@ export class RecordingSink implements Sink {
     this.watch.published?.(message)
   }
 
+  limited(limit: string, address: string): void {
+    this.watch.limited?.(limit, address)
+  }
+
+  filter(kind: string, data: unknown): unknown {
+    return this.watch.filter?.(kind, data) ?? data
+  }
+
   overflow(session: Session, message: FrozenMessage): 'drop' | 'remove' {
     return this.watch.overflow?.(session, message) ?? 'remove'
   }
@@ -152,9 +162,9 @@ export class RecordingSink implements Sink {
   }
 }
 
-export function openWire(engine: Engine, transport: Transport, browser: string | null): Wire {
+export function openWire(engine: Engine, transport: Transport, browser: string | null, address = '192.0.2.1'): Wire {
   const wire = new Wire(transport)
-  wire.connection = engine.open({ transport, browser, address: '192.0.2.1', http2: false, context: null }, wire)
+  wire.connection = engine.open({ transport, browser, address, http2: false, context: null }, wire)
   return wire
 }
 
@@ -197,10 +207,12 @@ export function assertEmpty(engine: Engine, root: RootOfTree | null): void {
   assert.equal(core.heldByBrowser.size, 0, 'a held connect is counted for ever')
   assert.deepEqual([core.dirty.length, core.doomed.length, core.lingering.length], [0, 0, 0])
   assert.equal(core.current, null)
+  assert.equal(core.census.empty, true, 'a session is counted for ever')
+  assert.equal(core.reviews.size, 0, 'a subscription is judged for ever')
   assert.equal(core.tree.sweepable, false)
   assert.deepEqual(
-    [root?.children?.size ?? 0, root?.star ?? null, root?.deep ?? null],
-    [0, null, null],
+    [root?.children ?? null, root?.star ?? null, root?.deep ?? null],
+    [null, null, null],
     'nodes are left in the tree',
   )
 }

@@ -106,6 +106,8 @@ export class World {
         this.#flush = true
       },
       published: () => {},
+      limited: () => {},
+      filter: (_kind, data) => data,
       overflow: () => 'remove',
       sessionAdded: () => {},
       sessionRemoved: () => {},

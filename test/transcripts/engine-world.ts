@@ -22,11 +22,13 @@ import type { Endpoint, Item, Setup, World } from './world.js'
 const CLOSINGS: Readonly<Record<Ending, number>> = {
   malformed: 1011,
   too_deep: 1011,
+  too_many_keys: 1011,
   too_many_messages: 1009,
   failed: 500,
   superseded: 1000,
   destroyed: 1000,
   removed: 1000,
+  rate_limited: 1008,
 }
 
 /** The other end of a connection. */
@@ -194,7 +196,8 @@ class EngineWorld implements World, Sink {
       return
     }
     if (!this.#requests.delete(connection)) throw new Error('a request was answered twice')
-    const status = CLOSINGS[ending] === 1011 ? 400 : CLOSINGS[ending] === 1009 ? 413 : this.#duplicateStatus
+    const status =
+      CLOSINGS[ending] === 1011 ? 400 : CLOSINGS[ending] === 1009 ? 413 : CLOSINGS[ending] === 1008 ? 429 : this.#duplicateStatus
     this.inbox(peer.at).push({ kind: 'status', status })
   }
 
@@ -205,9 +208,17 @@ class EngineWorld implements World, Sink {
   ask({ kind, channel }: Question): Verdict {
     for (const { policy } of this.setups) {
       if (kind === 'handshake' && policy?.handshake !== undefined) return policy.handshake()
-      if (kind !== 'handshake' && policy?.[kind] !== undefined) return policy[kind](channel!)
+      if (kind !== 'handshake' && kind !== 'renew' && policy?.[kind] !== undefined) return policy[kind](channel!)
     }
     return true
+  }
+
+  limited(): void {
+    // counted by the host
+  }
+
+  filter(_kind: string, data: unknown): unknown {
+    return data
   }
 
   flushSoon(): void {

@@ -1,7 +1,7 @@
 // One npm `cometd` client of any version from 3.1 to 9.0 in a Node process, with all that goes over its wire.
 //
 // Knows: the public API that these versions share, where each package keeps it, and which Node adapter fits.
-// Does not know: scenarios (cometd.ts).
+// Does not know: scenarios (cometd.ts; security.ts by way of guest.ts).
 // Always true: only one version is loaded in a process, for `adapt()` of the Node adapters sets globals.
 
 import { createRequire } from 'node:module'
@@ -20,7 +20,7 @@ export interface Message {
   readonly version?: string
   readonly reestablish?: boolean
   readonly advice?: Readonly<Record<string, unknown>>
-  readonly ext?: Readonly<Record<string, unknown>>
+  ext?: Readonly<Record<string, unknown>>
 }
 export type Callback = (message: Message) => void
 export type Handle = object
@@ -82,6 +82,7 @@ export async function load(version: string): Promise<Library> {
     constructor(...args: ConstructorParameters<typeof WebSocket>) {
       super(...args)
       sockets.push(this)
+      this.addEventListener('close', touch)
     }
   }
   return library

@@ -1,127 +1,15 @@
 // Drives the Faye 1.4 client through a whole life, in its own process.
 //
 // Usage: node faye.js <websocket|long-polling> <url> <channel prefix> [pair]
-// Knows: Faye's public API. Faye handshakes over long-polling in any case and moves to WebSocket afterwards (protocol 4.5, 9.5).
+// Knows: the scenarios. Faye handshakes over long-polling in any case and moves to WebSocket afterwards (protocol 4.5, 9.5).
 // Does not know: what is right; it reports what it saw, step by step, and the test judges.
 
-import { createRequire } from 'node:module'
-import { quiet, scenario, step, told, touch, until } from './steps.js'
+import { Client, type Message, type Subscribed, settled } from './faye-client.js'
+import { quiet, scenario, step, told, until } from './steps.js'
 
-interface Message {
-  readonly id?: string
-  readonly channel: string
-  readonly clientId?: string
-  readonly successful?: boolean
-  readonly error?: string
-  readonly data?: unknown
-  readonly subscription?: string
-  readonly supportedConnectionTypes?: string[]
-  readonly connectionType?: string
-  readonly version?: string
-  readonly advice?: Readonly<Record<string, unknown>>
-}
-interface Subscription extends PromiseLike<void> {
-  cancel(): void
-  withChannel(callback: (channel: string, data: unknown) => void): this
-}
-interface FayeClient {
-  disable(feature: string): void
-  addExtension(extension: object): void
-  connect(callback: () => void): void
-  disconnect(): PromiseLike<void> | undefined
-  subscribe(channel: string, callback?: (data: unknown) => void): Subscription
-  subscribe(channels: string[], callback?: (data: unknown) => void): Subscription[]
-  publish(channel: string, data: unknown): PromiseLike<void>
-}
-/** A Faye subscription is a promise itself: bare, `await` would unwrap it. */
-interface Subscribed {
-  readonly subscription: Subscription
-}
-type Pass = (message: Message) => void
-
-const faye = createRequire(import.meta.url)('faye') as { readonly Client: new (url: string, options: object) => FayeClient }
 const [transport = '', url = '', prefix = '', role = 'whole'] = process.argv.slice(2)
-
-/** A client, with all that went over its wire. Each has cookies of its own. */
-class Client {
-  readonly faye: FayeClient
-  readonly sent: Message[] = []
-  readonly got: Message[] = []
-
-  constructor() {
-    this.faye = new faye.Client(url, { retry: 0.1 })
-    if (transport === 'long-polling') this.faye.disable('websocket')
-    this.faye.addExtension({
-      incoming: (message: Message, pass: Pass) => {
-        this.got.push(structuredClone(message))
-        setImmediate(touch)
-        pass(message)
-      },
-      outgoing: (message: Message, pass: Pass) => {
-        this.sent.push(structuredClone(message))
-        setImmediate(touch)
-        pass(message)
-      },
-    })
-  }
-
-  /** Data of the deliveries on a channel, as they came over the wire. */
-  delivered(channel: string): unknown[] {
-    return this.got.filter(message => message.channel === channel && message.data !== undefined).map(message => message.data)
-  }
-
-  replies(channel: string): Message[] {
-    return this.got.filter(message => message.channel === channel && message.data === undefined)
-  }
-
-  /** Until the second connect after a handshake is under way: the one that the server holds. */
-  async held(): Promise<void> {
-    const from = this.sent.map(message => message.channel).lastIndexOf('/meta/handshake')
-    await until('a held connect', () => this.sent.slice(from).filter(message => message.channel === '/meta/connect').length >= 2)
-  }
-
-  /** A subscription that succeeded; throws Faye's error when it did not. */
-  async subscribe(channel: string, callback?: (data: unknown) => void): Promise<Subscribed> {
-    const subscription = this.faye.subscribe(channel, callback)
-    await settled(`the reply to subscribe ${channel}`, subscription)
-    return { subscription }
-  }
-
-  publish(channel: string, data: unknown): Promise<void> {
-    return settled(`the reply to publish ${channel}`, this.faye.publish(channel, data))
-  }
-
-  async disconnect(): Promise<string> {
-    const from = this.got.length
-    const promise = this.faye.disconnect()
-    if (promise === undefined) return 'was not connected'
-    await settled('the disconnect reply', promise)
-    const reply = this.got.slice(from).find(message => message.channel === '/meta/disconnect')
-    return reply?.successful === true ? 'successful' : 'failed'
-  }
-}
-
-/** A promise of Faye's with the guard of `until`. */
-async function settled(what: string, promise: PromiseLike<void>): Promise<void> {
-  let done = false
-  let failure: unknown
-  promise.then(
-    () => {
-      done = true
-      touch()
-    },
-    (error: unknown) => {
-      done = true
-      failure = error ?? new Error(`${what} failed`)
-      touch()
-    },
-  )
-  await until(what, () => done)
-  if (failure !== undefined) throw failure
-}
-
-const client = new Client()
-const second = new Client()
+const client = new Client(url, transport)
+const second = new Client(url, transport)
 
 function pick(message: Message | undefined): object | null {
   if (message === undefined) return null

@@ -12,6 +12,7 @@ window.application = cometd => {
     },
     // The library takes one channel a call; the protocol takes several, and an extension can ask for them.
     outgoing(message) {
+      if (message.channel === '/meta/handshake' && seen.token !== null) message.ext = { ...message.ext, token: seen.token }
       if (message.also !== undefined) {
         message.subscription = [message.subscription].concat(message.also)
         delete message.also
@@ -37,8 +38,7 @@ window.application = cometd => {
   })
   cometd.addListener('/meta/unsuccessful', message => seen.failures.push(message.channel.slice('/meta/'.length)))
 
-  return {
-    ...seen,
+  return Object.assign(seen, {
     clientId: () => cometd.getClientId(),
     transport: () => {
       const transport = cometd.getTransport()
@@ -97,5 +97,5 @@ window.application = cometd => {
         handles.clear()
         cometd.disconnect({}, resolve)
       }),
-  }
+  })
 }

@@ -27,6 +27,10 @@ cometd._extendInList.push(message => {
   else if (typeof message.channel === 'string' && !message.channel.startsWith('/meta/')) acknowledged.shift()?.(message)
   return message
 })
+cometd._extendOutList.push(message => {
+  if (message.channel === '/meta/handshake' && seen.token !== null) message.ext = { ...message.ext, token: seen.token }
+  return message
+})
 cometd.subscribed = channel => seen.subscribed.push(String(channel))
 dojo.subscribe('/cometd/meta', null, meta => {
   if (!meta.successful) {
@@ -52,8 +56,7 @@ const publish = (channel, data) =>
     cometd.publish(channel, data)
   })
 
-window.client = {
-  ...seen,
+window.client = Object.assign(seen, {
   clientId: () => cometd.clientId,
   transport: () => cometd.currentTransport._connectionType,
   connected: () => cometd.state() === 'connected',
@@ -95,4 +98,4 @@ window.client = {
   },
   /** What the timesync extension has found out. */
   timesync: () => ({ samples: dojox.cometd.timesync.samples, offset: dojox.cometd.timesync.offset }),
-}
+})

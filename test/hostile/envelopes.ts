@@ -2,7 +2,7 @@
 //
 // Written as text, not as objects: duplicate keys, `__proto__`, 1e400 and lone surrogates must arrive as they are.
 
-import { generator } from './world.js'
+import { generator } from '../support/world.js'
 
 const SCALARS = [
   ...[
@@ -120,7 +120,14 @@ export class Hostile {
   /** The session that most messages of the next envelope speak for; null for any. */
   speaker: string | null = null
 
-  constructor(readonly seed: number) {
+  /** Messages written so far, sound or not; an envelope without any counts as one. */
+  written = 0
+
+  /** @param extremes how many of the envelopes that are spoiled are so by size or depth; they take long to parse */
+  constructor(
+    readonly seed: number,
+    private readonly extremes = 0.12,
+  ) {
     this.random = generator(seed)
   }
 
@@ -138,35 +145,40 @@ export class Hostile {
 
   /** The text of one envelope. */
   envelope(): string {
-    const kind = this.below(20)
-    if (kind < 9) return this.batch(0.1)
-    if (kind < 12) return this.batch(0.6)
-    if (kind < 17) return this.#mutated(this.batch(this.chance(0.5) ? 0 : 0.2))
-    if (kind < 19) return this.#value(4)
-    return this.#extreme()
+    const before = this.written
+    const text = this.chance(0.45) ? this.batch(0.1) : this.chance(0.3) ? this.batch(0.6) : this.spoiled()
+    if (this.written === before) this.written++
+    return text
+  }
+
+  /** The text of an envelope that was sound JSON once, or is any JSON. */
+  spoiled(): string {
+    if (this.chance(this.extremes)) return this.#extreme()
+    return this.chance(0.3) ? this.value(4) : this.#mutated(this.batch(this.chance(0.5) ? 0 : 0.2))
   }
 
   /** Messages of which each field is wrong with the chance `wrong`. */
   batch(wrong: number): string {
     if (this.chance(0.1)) return this.#message(wrong)
     const size = this.chance(0.6) ? 1 : this.below(6)
-    return `[${Array.from({ length: size }, () => (this.chance(wrong / 5) ? this.#value(2) : this.#message(wrong))).join(',')}]`
+    return `[${Array.from({ length: size }, () => (this.chance(wrong / 5) ? this.value(2) : this.#message(wrong))).join(',')}]`
   }
 
   #message(wrong: number): string {
-    const field = (name: string, text: string): string => `"${name}":${this.chance(wrong) ? this.#value(3) : text}`
+    this.written++
+    const field = (name: string, text: string): string => `"${name}":${this.chance(wrong) ? this.value(3) : text}`
     const channel = this.chance(wrong) ? this.pick(BAD_CHANNELS) : this.pick(CHANNELS)
     const fields = [field('channel', `"${channel}"`)]
     if (this.chance(0.9)) fields.push(field('id', this.chance(0.5) ? `"${this.below(1_000)}"` : String(this.below(1_000))))
     if (this.chance(0.95)) fields.push(field('clientId', JSON.stringify(this.#client())))
     if (channel.includes('subscribe')) fields.push(field('subscription', this.#subscription(wrong)))
-    if (!channel.startsWith('/meta')) fields.push(field('data', this.#value(2)))
+    if (!channel.startsWith('/meta')) fields.push(field('data', this.value(2)))
     if (this.chance(0.3))
       fields.push(field('advice', this.#members({ timeout: this.#number(), interval: this.#number() }, wrong)))
     if (this.chance(0.4)) fields.push(field('ext', this.#ext(wrong)))
     if (channel === '/meta/handshake')
       fields.push(field('supportedConnectionTypes', `[${TYPES.filter(() => this.chance(0.7)).join(',')}]`))
-    if (this.chance(wrong)) fields.push(`"${this.pick(KEYS)}":${this.#value(3)}`)
+    if (this.chance(wrong)) fields.push(`"${this.pick(KEYS)}":${this.value(3)}`)
     return `{${fields.join(',')}}`
   }
 
@@ -179,7 +191,7 @@ export class Hostile {
 
   #subscription(wrong: number): string {
     const one = (): string =>
-      this.chance(wrong) ? this.#value(2) : `"${this.chance(0.9) ? this.pick(CHANNELS) : this.pick(BAD_CHANNELS)}"`
+      this.chance(wrong) ? this.value(2) : `"${this.chance(0.9) ? this.pick(CHANNELS) : this.pick(BAD_CHANNELS)}"`
     return this.chance(0.5) ? one() : `[${Array.from({ length: this.below(4) }, one).join(',')}]`
   }
 
@@ -190,7 +202,7 @@ export class Hostile {
 
   #members(members: Readonly<Record<string, string>>, wrong: number): string {
     const kept = Object.entries(members).filter(() => this.chance(0.6))
-    return `{${kept.map(([name, text]) => `"${name}":${this.chance(wrong) ? this.#value(2) : text}`).join(',')}}`
+    return `{${kept.map(([name, text]) => `"${name}":${this.chance(wrong) ? this.value(2) : text}`).join(',')}}`
   }
 
   #number(): string {
@@ -211,10 +223,11 @@ export class Hostile {
     ])
   }
 
-  #value(depth: number): string {
+  /** JSON of any kind. */
+  value(depth: number): string {
     const kind = depth === 0 ? 0 : this.below(6)
     if (kind < 3) return this.pick(SCALARS)
-    const items = Array.from({ length: this.below(4) }, () => this.#value(depth - 1))
+    const items = Array.from({ length: this.below(4) }, () => this.value(depth - 1))
     return kind === 3 ? `[${items.join(',')}]` : `{${items.map(item => `"${this.pick(KEYS)}":${item}`).join(',')}}`
   }
 

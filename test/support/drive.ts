@@ -1,0 +1,139 @@
+// An engine that is driven by hand: a clock, clients that say one message at a time, and all that came of it.
+//
+// Does not know: what is right; the test does.
+
+import type { ChannelRules } from '../../bayeux/index.js'
+import {
+  Engine,
+  type Json,
+  type Question,
+  type RemovalReason,
+  type Session,
+  type Transport,
+  type Verdict,
+} from '../../bayeux/index.js'
+import { flushIfDue, openWire, RecordingSink, runTo, type Wire, type Written } from './recording.js'
+
+export class Drive {
+  now = 1_000_000
+  readonly engine: Engine
+  readonly sink: RecordingSink
+  /** Names of the limits that held, in order. */
+  readonly limited: string[] = []
+  readonly removed: RemovalReason[] = []
+  readonly unsubscribed: string[] = []
+  /** Questions that `answer` left open. */
+  readonly open: Question[] = []
+  /** What the policy says; null leaves it open. By default all is allowed. */
+  answer: (question: Question) => Verdict | null = () => true
+  readonly clients: Client[] = []
+
+  constructor(options: Readonly<Record<string, unknown>> = {}, rules: ChannelRules = {}) {
+    this.sink = new RecordingSink({
+      written: written => this.clients.find(client => client.has(written.wire))?.got(written),
+      ended: (wire, ending) => this.clients.find(client => client.has(wire))?.endings.push(ending),
+      asked: question => {
+        const verdict = this.answer(question)
+        if (verdict === null) this.open.push(question)
+        return verdict
+      },
+      limited: limit => this.limited.push(limit),
+      sessionRemoved: (_session, reason) => this.removed.push(reason),
+      unsubscribed: (_session, channel) => this.unsubscribed.push(channel),
+    })
+    this.engine = new Engine(options, rules, this.sink)
+  }
+
+  /** Lets `ms` pass. */
+  pass(ms: number): void {
+    runTo(this.engine, this.sink, this.now, this.now + ms, now => {
+      this.now = now
+    })
+  }
+
+  publish(channel: string, data: unknown): void {
+    this.engine.server.publish(channel, data, {}, null, this.now)
+    flushIfDue(this.engine, this.sink, this.now)
+  }
+
+  verdict(verdict: Verdict): void {
+    this.engine.answer(this.open.shift()!, verdict, this.now)
+    flushIfDue(this.engine, this.sink, this.now)
+  }
+
+  /** A client that has handshaken and made its first connect. */
+  client(transport: Transport = 'websocket', facts: Partial<Who> = {}): Client {
+    const client = this.stranger(transport, facts)
+    client.handshake()
+    client.say({ channel: '/meta/connect' })
+    return client
+  }
+
+  stranger(transport: Transport = 'websocket', facts: Partial<Who> = {}): Client {
+    const client = new Client(this, transport, { address: '192.0.2.1', browser: null, ...facts })
+    this.clients.push(client)
+    return client
+  }
+}
+
+export interface Who {
+  readonly address: string
+  readonly browser: string | null
+}
+
+export class Client {
+  id = ''
+  /** Data of what was delivered, in order. */
+  readonly data: unknown[] = []
+  readonly replies: Json[] = []
+  readonly endings: string[] = []
+  readonly #wires: Wire[] = []
+
+  constructor(
+    private readonly drive: Drive,
+    readonly transport: Transport,
+    private readonly who: Who,
+  ) {}
+
+  get session(): Session {
+    return this.drive.engine.server.session(this.id)!
+  }
+
+  handshake(more: object = {}): Json {
+    const reply = this.say({ channel: '/meta/handshake', ...more })
+    if (typeof reply['clientId'] === 'string') this.id = reply['clientId']
+    return reply
+  }
+
+  /** @returns the last reply that has come when this is through; of a connect that is held, that is an older one */
+  say(...messages: object[]): Json {
+    const all = messages.map(message => ({ id: '1', clientId: this.id, ...message }))
+    const { engine, sink } = this.drive
+    engine.receive(this.#wire().connection, [JSON.stringify(all)], this.drive.now)
+    flushIfDue(engine, sink, this.drive.now)
+    return this.replies.at(-1) ?? {}
+  }
+
+  has(wire: Wire): boolean {
+    return this.#wires.includes(wire)
+  }
+
+  got({ head, messages, replies }: Written): void {
+    if (head !== null) this.replies.push(head)
+    this.data.push(...messages.map(message => message['data']))
+    this.replies.push(...replies)
+  }
+
+  #wire(): Wire {
+    const last = this.#wires.at(-1)
+    if (this.transport === 'websocket' && last !== undefined && last.state === 'open') return last
+    const wire = openWire(
+      this.drive.engine,
+      this.transport,
+      this.who.browser ?? `of ${this.drive.clients.indexOf(this)}`,
+      this.who.address,
+    )
+    this.#wires.push(wire)
+    return wire
+  }
+}
