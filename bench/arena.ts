@@ -106,7 +106,13 @@ export class Arena {
     try {
       const { port } = await server.next<{ port: number }>()
       const crowd: CrowdOptions = { users, rooms, roomsPerUser, server: server.pid }
-      await arena.#do({ do: 'gather', peer, transports, target: { port, ack }, crowd })
+      await arena.#do({
+        do: 'gather',
+        peer,
+        transports,
+        target: { port, ack, token: (await peerOf(peer).token?.()) ?? null },
+        crowd,
+      })
       return arena
     } catch (error) {
       await arena.end()

@@ -23,6 +23,8 @@ export interface Target {
   readonly port: number
   /** Ask for acknowledged delivery. */
   readonly ack: boolean
+  /** To handshake with; null for none. */
+  readonly token: string | null
 }
 
 export interface Client {

@@ -7,6 +7,7 @@ import { churn } from './questions/churn.js'
 import { cpu } from './questions/cpu.js'
 import { engine } from './questions/engine.js'
 import { fanout } from './questions/fanout.js'
+import { guard } from './questions/guard.js'
 import { idle } from './questions/idle.js'
 import { profile } from './questions/profile.js'
 import { saturate } from './questions/saturate.js'
@@ -22,11 +23,12 @@ const questions: Readonly<Record<string, (settings: Settings) => Promise<void>>>
   cpu,
   saturate,
   chat,
+  guard,
   soak,
   profile,
 }
 /** These take their time, or answer with no table: they are asked by name. */
-const APART = new Set(['soak', 'profile'])
+const APART = new Set(['guard', 'soak', 'profile'])
 
 async function ask(asked: Settings): Promise<void> {
   const settings = { ...asked, peers: asked.question === 'engine' ? asked.peers : install(asked.peers) }

@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util'
 import { NODE_FLAGS } from './arena.js'
 import type { Transport } from './client.js'
-import { type PeerName, peerNames } from './peers/index.js'
+import { type PeerName, peerNames, peerOf } from './peers/index.js'
 
 export interface Settings {
   readonly question: string
@@ -37,9 +37,10 @@ questions
   idle      memory and CPU of sessions that wait
   churn     sessions made and ended per second
   engine    ns for each step inside one process, without sockets
+  guard     what rules, tokens and limits cost a delivery: switched on against switched off
   soak      a fixed load on both transports, with sessions that come and go, for an hour (--seconds)
   profile   where the server's CPU time goes at a fixed rate
-  all       everything but soak and profile, then report
+  all       everything but guard, soak and profile, then report
   report    RESULTS.md and its charts from the results
 
 flags
@@ -81,7 +82,7 @@ export function readSettings(argv: readonly string[]): Settings {
     if (!(Number(text) > 0)) throw new Error(`not a number above 0: ${text}`)
     return Number(text)
   }
-  const names = values.peers?.split(',') ?? peerNames
+  const names = values.peers?.split(',') ?? peerNames.filter(name => peerOf(name).byName !== true)
   for (const name of names) if (!peerNames.includes(name as PeerName)) throw new Error(`no peer ${name}: ${peerNames.join(', ')}`)
   const { transport } = values
   if (transport !== undefined && transport !== 'websocket' && transport !== 'long-polling')

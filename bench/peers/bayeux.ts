@@ -27,11 +27,13 @@ class Wording {
   constructor(
     private readonly connectionType: string,
     private readonly ack: boolean,
+    private readonly token: string | null,
   ) {}
 
   handshake(): string {
     const message = { id: '1', channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ALL_TYPES }
-    return JSON.stringify([this.ack ? { ...message, ext: { ack: true } } : message])
+    const ext = { ...(this.ack && { ack: true }), ...(this.token !== null && { token: this.token }) }
+    return JSON.stringify([this.ack || this.token !== null ? { ...message, ext } : message])
   }
 
   subscribe(rooms: readonly number[]): string {
@@ -78,7 +80,7 @@ export class BayeuxSocket extends Hearing implements Client {
 
   constructor(target: Target, ears: Ears) {
     super(target, ears)
-    this.#words = new Wording('websocket', target.ack)
+    this.#words = new Wording('websocket', target.ack, target.token)
   }
 
   async open(rooms: readonly number[]): Promise<void> {
@@ -155,7 +157,7 @@ export class BayeuxPolling extends Hearing implements Client {
 
   constructor(target: Target, ears: Ears) {
     super(target, ears)
-    this.#words = new Wording('long-polling', target.ack)
+    this.#words = new Wording('long-polling', target.ack, target.token)
   }
 
   async open(rooms: readonly number[]): Promise<void> {

@@ -7,7 +7,7 @@ import { cometdJava } from './cometd-java.js'
 import { cometdNodejs } from './cometd-nodejs.js'
 import { faye } from './faye.js'
 import type { Peer } from './peer.js'
-import { perihelion } from './perihelion.js'
+import { perihelion, perihelionGuarded } from './perihelion.js'
 import { socketIo } from './socket.io.js'
 
 export const peers = {
@@ -19,6 +19,7 @@ export const peers = {
   faye,
   'cometd-nodejs': cometdNodejs,
   'cometd-java': cometdJava,
+  'perihelion-guarded': perihelionGuarded,
 } as const satisfies Record<string, Peer>
 
 export type PeerName = keyof typeof peers

@@ -25,6 +25,10 @@ export interface Peer {
   version(): string
   readonly clients: Readonly<Partial<Record<Transport, ClientClass>>>
   readonly ack: boolean
+  /** Is measured only where it is named, or its question is asked. */
+  readonly byName?: true
+  /** The token that its clients handshake with. */
+  token?(): Promise<string>
   /** What must be installed before it can run. */
   readonly needs: 'nothing' | 'npm' | 'maven'
   /** Command line of a server that is no Node program; the others are started by server.ts with `serve`. */
