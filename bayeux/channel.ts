@@ -74,3 +74,11 @@ export function covers(pattern: ChannelName, channel: ChannelName): boolean {
   for (let i = 0; i < fixed; i++) if (pattern.segments[i] !== channel.segments[i]) return false
   return true
 }
+
+/** The five channels of the protocol itself. */
+export const META_CHANNELS: ReadonlyMap<string, ChannelName> = new Map(
+  ['/meta/handshake', '/meta/connect', '/meta/subscribe', '/meta/unsubscribe', '/meta/disconnect'].map(name => [
+    name,
+    parseChannel(name)!,
+  ]),
+)

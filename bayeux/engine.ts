@@ -6,41 +6,30 @@
 // Source: protocol reference 3 (order of checks), 3.10, 4.2 to 4.6, 6.2, 6.4.
 
 import { isIdle } from './activity.js'
-import { fullAdvice, removedMeanwhile, unknownSession } from './advice.js'
-import { userOf } from './census.js'
-import { type ChannelName, parseChannel } from './channel.js'
+import { removedMeanwhile, unknownSession } from './advice.js'
+import { META_CHANNELS, parseChannel } from './channel.js'
 import { bind, connect, loseConnect, releaseConnect, supersede } from './connect.js'
 import { Connection, type Facts } from './connection.js'
 import { Core } from './core.js'
-import { type ErrorCode, wireError } from './errors.js'
+import type { ErrorCode } from './errors.js'
 import { Exchange } from './exchange.js'
 import { flush } from './flush.js'
-import { identityOf, isNewer, markOfToken, tokenOf } from './identity.js'
+import { tokenOf } from './identity.js'
 import { isMessageId, type Message, parseEnvelope, type Refusal } from './message.js'
-import {
-  disconnect,
-  handshake,
-  identify,
-  META_CHANNELS,
-  metaReply,
-  PAUSE,
-  refuseHandshake,
-  subscribe,
-  subscriptionsOf,
-  tooMany,
-  unsubscribe,
-} from './meta.js'
-import { clean, DENIED_BY_POLICY, type Question, refusalCode, type Verdict } from './policy.js'
+import { disconnect, handshake, metaReply, refuseHandshake, subscribe, subscriptionsOf, tooMany, unsubscribe } from './meta.js'
+import type { Question, Verdict } from './policy.js'
 import { publish } from './publish.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
+import { answerRenewal, renew } from './renewal.js'
 import { Reply } from './reply.js'
 import { respond, startExpiry } from './response.js'
+import { overloaded, restrain } from './restraint.js'
 import { reviewed } from './review.js'
 import type { ChannelRules } from './rules.js'
 import { ServerSide } from './server.js'
 import type { Session } from './session.js'
 import type { Ending, Sink } from './sink.js'
-import { channelTrial, deniedByRule, hold, identityTrial, type Outcome } from './trial.js'
+import { hold, identityTrial, judge } from './trial.js'
 
 const NEVER = Number.POSITIVE_INFINITY
 /** The options behind refusals of whole envelopes. */
@@ -54,11 +43,6 @@ const MANY_WAITING = 16
 
 /** Envelopes of one session over HTTP behind a verdict, beyond which they are refused. */
 const MOST_WAITING = 64
-/** How often what a message asks for is put to the policy while that changes its mind about the session. */
-const MOST_TRIALS = 3
-/** Messages without a session on one WebSocket, beyond which it is closed; a client that lost its session sends a few. */
-const MANY_STRAYS = 1_000
-
 /** What became of the message in hand: a reply, none (a held connect), not decided yet, or the end of its connection. */
 type Handled = Reply | null | 'waiting' | 'ended'
 
@@ -320,7 +304,7 @@ export class Engine {
       if (handled === 'waiting') return this.#park(exchange)
       if (handled === 'ended') return this.#abandon(exchange, now)
       if (handled !== null) replies.push(handled)
-      if (exchange.renewal !== null) this.#answerRenewal(exchange, handled)
+      if (exchange.renewal !== null) answerRenewal(exchange, handled)
       exchange.trial = null
       exchange.at++
     }
@@ -329,13 +313,6 @@ export class Engine {
     connection.exchange = null
     if (exchange.session !== null) this.#nextOfSession(exchange.session, now)
     if (connection.waiting !== null) this.#nextOfConnection(connection, connection.waiting, now)
-  }
-
-  /** What the reply says of a new token goes into its `ext`; a held connect has its reply already. */
-  #answerRenewal(exchange: Exchange, reply: Reply | null): void {
-    const answered = reply ?? exchange.session?.held?.reply
-    if (answered != null) answered.ext = { ...answered.ext, token: exchange.renewal }
-    exchange.renewal = null
   }
 
   /** The rest of an exchange is not looked at: its client was shown the door. */
@@ -384,7 +361,7 @@ export class Engine {
     const { session } = exchange
     const resumed = exchange.trial !== null || exchange.renewal !== null
     if (!resumed) {
-      const refused = this.#pace(exchange, message, now)
+      const refused = restrain(core, exchange, message, now)
       if (refused !== null) return refused
       const fault = this.#fault(exchange, message)
       if (fault !== null) return new Reply(message).fail(fault)
@@ -397,8 +374,11 @@ export class Engine {
     if (channel === '/meta/handshake') return this.#handshake(exchange, message, now)
     if (session === null || session.gone || message.clientId !== session.id) return this.#unknown(exchange, message, now)
     if (!resumed) this.#touch(session, channel, now)
-    if (core.policed.renew && message.ext !== undefined && this.#renew(exchange, session, message, now) === 'waiting')
-      return 'waiting'
+    if (core.policed.renew && message.ext !== undefined) {
+      const renewed = renew(core, exchange, session, message, now)
+      if (renewed === 'waiting') return 'waiting'
+      if (renewed === 'renewed' && exchange.connection.socket && session.endpoint === null) this.#arrive(exchange, session, now) // let go for want of it
+    }
     switch (channel) {
       case '/meta/connect':
         return this.#connect(exchange, session, message, now)
@@ -455,64 +435,6 @@ export class Engine {
     session.expiresAt = Math.max(session.expiresAt, now + maxInterval)
   }
 
-  /** A session that sends too fast, well or ill formed, is told to pause, and one that does not heed it is ended (DEV-17). Nobody is kept from leaving. */
-  #pace(exchange: Exchange, message: Message, now: number): Handled {
-    const core = this.#core
-    const { connection, session } = exchange
-    if (session === null || session.gone)
-      return connection.socket && !core.options.trusted && ++connection.strays > MANY_STRAYS ? 'ended' : null
-    const pace = message.channel === '/meta/disconnect' ? 'well' : core.pacer.message(session, now)
-    core.pacer.envelope(session, exchange.bytes, now) // judged by what was sent before: one that is large may pass
-    exchange.bytes = 0
-    if (pace === 'well') return null
-    if (pace === 'out' && session.slowed && !exchange.slowing) return 'ended'
-    exchange.slowing ||= !session.slowed // nobody can heed what he has not heard
-    core.sink.limited('maxMessageRate', session.address)
-    if (message.channel === '/meta/connect') {
-      exchange.connects = true
-      session.expiresAt = NEVER // until the reply has left
-    }
-    session.transientInterval = core.pacer.pause(session)
-    session.slowed = true // or it would keep this pause for ever, as with DEV-9
-    const reply = new Reply(message).fail('RATE_LIMITED')
-    reply.advice = fullAdvice(core, session, connection.transport)
-    return reply
-  }
-
-  /**
-   * A new token with any message that nobody else gets takes the place of the one before, without a new session. A token that is not taken
-   * changes nothing.
-   */
-  #renew(exchange: Exchange, session: Session, message: Message, now: number): 'waiting' | null {
-    const core = this.#core
-    if (exchange.renewal !== null || exchange.name!.kind === 'broadcast') return null
-    const mark = markOfToken(message)
-    if (mark === 0 || mark === session.credential?.mark) return null
-    if (exchange.trial === null) exchange.trial = identityTrial(exchange, 'renew', message)
-    else if (exchange.trial.questions[0]?.kind !== 'renew') return null
-    const outcome = hold(core, exchange.trial, false)
-    if (outcome === 'waiting') return 'waiting'
-    exchange.trial = null
-    const verdict = 'verdict' in outcome ? outcome.verdict : false
-    const identity = typeof verdict === 'object' && 'allow' in verdict && verdict.allow ? identityOf(verdict) : null
-    if (identity === null) {
-      const admission = typeof verdict === 'object' && 'allow' in verdict ? verdict : null
-      exchange.renewal = { error: wireError(admission?.code ?? 'TOKEN_REFUSED', clean(admission?.reason ?? '')) }
-    } else if (session.credential === null || identity.user !== userOf(session)) {
-      exchange.renewal = { error: wireError('TOKEN_REFUSED', 'other_user') }
-    } else if (!isNewer(identity, session.credential.identity)) {
-      exchange.renewal = { error: wireError('TOKEN_REFUSED', 'not_newer') }
-      session.credential.mark = mark // some clients put it into every message
-    } else {
-      identify(core, session, identity, mark, now)
-      if (exchange.connection.socket && session.endpoint === null) this.#arrive(exchange, session, now) // let go for want of it
-      exchange.renewal = {
-        expires: Number.isFinite(identity.expiresAt) ? Math.max(0, Math.floor(identity.expiresAt - now)) : null,
-      }
-    }
-    return null
-  }
-
   #handshake(exchange: Exchange, message: Message, now: number): Handled {
     if (exchange.trial === null) {
       const refused = refuseHandshake(this.#core, exchange.connection, message, now)
@@ -542,23 +464,12 @@ export class Engine {
     }
     if (exchange.trial === null) this.#core.pacer.more(session, names.length - 1)
     if (this.#core.shedding && names.some(name => this.#core.tree.find(name.name) === undefined))
-      return this.#overloaded(exchange, session, message, now)
-    const outcome = this.#judge(exchange, message, names, 'subscribe')
+      return overloaded(this.#core, exchange, session, message, now)
+    const outcome = judge(this.#core, exchange, message, names, 'subscribe')
     if (outcome === 'waiting') return 'waiting'
     if ('code' in outcome) return metaReply(this.#core, message, now).fail(outcome.code, outcome.reason)
     if (!this.#listened(message, session)) return new Reply(message).fail('MESSAGE_DELETED')
     return subscribe(this.#core, session, message, names, now)
-  }
-
-  /** Short of memory, no new channels are made for anybody. */
-  #overloaded(exchange: Exchange, session: Session, message: Message, now: number): Reply {
-    const core = this.#core
-    core.sink.limited('maxMemory', session.address)
-    const reply = metaReply(core, message, now).fail('OVERLOADED')
-    session.transientInterval = core.spread(PAUSE)
-    session.slowed = true
-    reply.advice = fullAdvice(core, session, exchange.connection.transport)
-    return reply
   }
 
   #unsubscribe(session: Session, message: Message, now: number): Handled {
@@ -571,26 +482,10 @@ export class Engine {
   #publish(exchange: Exchange, session: Session, message: Message, now: number): Handled {
     const core = this.#core
     const name = exchange.name!
-    const outcome = this.#judge(exchange, message, [name], 'publish')
+    const outcome = judge(core, exchange, message, [name], 'publish')
     if (outcome === 'waiting') return 'waiting'
     if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
     return publish(core, session, message, name, now)
-  }
-
-  #judge(exchange: Exchange, message: Message, names: readonly ChannelName[], operation: 'subscribe' | 'publish'): Outcome {
-    const core = this.#core
-    const session = exchange.session!
-    for (let tries = 0; tries < MOST_TRIALS; tries++) {
-      const denied = deniedByRule(core, session, names, operation)
-      if (denied !== null) return denied
-      exchange.trial ??= channelTrial(core, exchange, message, names, operation)
-      if (exchange.trial === null) return { verdict: true }
-      const { reviews } = exchange.trial
-      const outcome = hold(core, exchange.trial, operation === 'subscribe')
-      if (outcome === 'waiting' || reviews === session.reviews) return outcome
-      exchange.trial = null // its rights were judged anew meanwhile
-    }
-    return { code: refusalCode(operation, operation === 'subscribe'), reason: DENIED_BY_POLICY }
   }
 
   /** Whether the listeners on a meta channel let its message pass. */

@@ -7,7 +7,7 @@
 import { AckState, wantsAck } from './ack.js'
 import { ended, fullAdvice } from './advice.js'
 import { type SessionLimit, userOf } from './census.js'
-import { type ChannelName, parseChannel } from './channel.js'
+import { type ChannelName, META_CHANNELS, parseChannel } from './channel.js'
 import { bind } from './connect.js'
 import type { Connection } from './connection.js'
 import type { Core } from './core.js'
@@ -21,14 +21,6 @@ import { Reply } from './reply.js'
 import { review } from './review.js'
 import { Session } from './session.js'
 import { timesyncOf } from './timesync.js'
-
-/** The five channels of the protocol itself. */
-export const META_CHANNELS: ReadonlyMap<string, ChannelName> = new Map(
-  ['/meta/handshake', '/meta/connect', '/meta/subscribe', '/meta/unsubscribe', '/meta/disconnect'].map(name => [
-    name,
-    parseChannel(name)!,
-  ]),
-)
 
 /** Faye's name for form posts across origins; in Node it offers `in-process` instead. */
 const FAYE_FORMS = 'cross-origin-long-polling'

@@ -4,12 +4,11 @@
 // Always true: with neither policy nor authorizers, a message that is not on a meta channel raises none.
 // Source: protocol reference 3 (order of checks 5 and 6), 3.3, 3.5, DEV-11.
 
-import type { ChannelName } from './channel.js'
+import { type ChannelName, META_CHANNELS } from './channel.js'
 import type { Core } from './core.js'
 import type { ErrorCode } from './errors.js'
 import type { Exchange } from './exchange.js'
 import type { Message } from './message.js'
-import { META_CHANNELS } from './meta.js'
 import { OPEN } from './permission.js'
 import {
   authorize,
@@ -27,6 +26,8 @@ import type { Session } from './session.js'
 export type Outcome = { readonly verdict: Verdict } | { readonly code: ErrorCode; readonly reason: string } | 'waiting'
 
 const ALLOWED: Outcome = { verdict: true }
+/** How often what a message asks for is put to the policy while that changes its mind about the session. */
+const MOST_TRIALS = 3
 
 /** The trial of a handshake, or of a new token: one question. */
 export function identityTrial(exchange: Exchange, kind: 'handshake' | 'renew', message: Message): Trial {
@@ -40,7 +41,7 @@ export function identityTrial(exchange: Exchange, kind: 'handshake' | 'renew', m
 }
 
 /** The trial of an operation on channels: for each, may it be created where it does not exist; may it be used. */
-export function channelTrial(
+function channelTrial(
   core: Core,
   exchange: Exchange,
   message: Message,
@@ -63,7 +64,7 @@ export function channelTrial(
 }
 
 /** What the rules refuse of an operation on channels; null for nothing. It costs nothing where no rule says who may. */
-export function deniedByRule(
+function deniedByRule(
   core: Core,
   session: Session,
   names: readonly ChannelName[],
@@ -83,6 +84,32 @@ export function deniedByRule(
     if (!guard.allows(operation, identity)) return { code: refusalCode(operation, subscribing), reason: DENIED_BY_POLICY }
   }
   return null
+}
+
+/**
+ * Asks the rules, the policy and the authorizers about an operation on channels.
+ *
+ * What was allowed is asked again where the session's rights were judged anew while a verdict was awaited.
+ */
+export function judge(
+  core: Core,
+  exchange: Exchange,
+  message: Message,
+  names: readonly ChannelName[],
+  operation: 'subscribe' | 'publish',
+): Outcome {
+  const session = exchange.session!
+  for (let tries = 0; tries < MOST_TRIALS; tries++) {
+    const denied = deniedByRule(core, session, names, operation)
+    if (denied !== null) return denied
+    exchange.trial ??= channelTrial(core, exchange, message, names, operation)
+    if (exchange.trial === null) return { verdict: true }
+    const { reviews } = exchange.trial
+    const outcome = hold(core, exchange.trial, operation === 'subscribe')
+    if (outcome === 'waiting' || reviews === session.reviews) return outcome
+    exchange.trial = null // its rights were judged anew meanwhile
+  }
+  return { code: refusalCode(operation, operation === 'subscribe'), reason: DENIED_BY_POLICY }
 }
 
 /** Goes on with a trial until it is decided or has to wait. */

@@ -23,7 +23,7 @@ const SLOW = 4
 /** So much is read of one socket before others have their turn, bytes: Node would read two MiB, of hundreds of thousands of frames. */
 const TURN = 65_536
 /** More frames that say nothing (pings, pongs, keep-alives) within so many ms are an attack. */
-const MANY_NOTHINGS = 1_000
+const MANY_NOTHINGS = 5_000
 const NOTHINGS_TIME = 10_000
 /** What is tolerated and says nothing: empty text, null, and Faye's keep-alive (DEV-8). */
 const NOTHING = /^\s*(?:null|\[\s*\])?\s*$/
