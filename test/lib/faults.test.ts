@@ -308,13 +308,13 @@ t.test('a socket that says nothing very often is closed, and cut when it goes on
   for (const [what, frame] of Object.entries(nothings)) {
     const { socket, closed, got } = await bareSocket(port)
     const end = (): number => got().indexOf(Buffer.from([0x88, 0x0e, 1008 >> 8, 1008 & 255]))
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 250; i++) {
       socket.write(Buffer.concat(Array<Buffer>(20).fill(frame)))
       await turns(2)
     }
     socket.write(masked(1, '[{"channel":"/meta/handshake"}]'))
     await until(() => got().includes('clientId'))
-    t.equal(end(), -1, `a thousand ${what} are none too many`)
+    t.equal(end(), -1, `five thousand ${what} are none too many`)
     socket.write(frame)
     await until(() => end() !== -1)
     const { length } = frame
