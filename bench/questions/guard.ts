@@ -24,8 +24,8 @@ export async function guard(settings: Settings): Promise<void> {
     }
     const both: readonly PeerName[] = ['perihelion', 'perihelion-guarded']
     const rows = await compare({ ...settings, peers: both }, under, measure, REPETITIONS)
-    const { cpu, delivered, p50, p99, lost, doubled, reordered } = METRICS
-    tables.push({ title, metrics: [cpu, delivered, p50, p99, lost, doubled, reordered], ratioOf: 'cpu', bare: null, rows })
+    const { cpu, delivered, lost, doubled, reordered } = METRICS
+    tables.push({ title, metrics: [cpu, delivered, lost, doubled, reordered], ratioOf: 'cpu', bare: null, rows })
   }
   const about =
     'The load of cpu, on Perihelion with nothing to check, and with a token for each session, rules for each operation, and all limits counted.'
