@@ -2,40 +2,15 @@
 
 import t from 'tap'
 import { wholeIdentity } from '../../bayeux/identity.js'
-import type { Admission, Question } from '../../bayeux/index.js'
+import { enter, plainTokens, subscribe } from '../support/bearer.js'
 import { type Client, Drive } from '../support/drive.js'
 import { assertEmpty } from '../support/recording.js'
 
 const HOUR = 3_600_000
 const SECRET = { '/secret/**': { subscribe: 'role:ops' } } as const
 
-/** A server whose clients are who their token says: `alice ops,eu 60000`. */
-function tokens(drive: Drive): Drive {
-  drive.engine.server.police({ handshake: true, renew: true })
-  const issued = new Map<string, number>() // in the order in which they are first shown
-  drive.answer = ({ message }: Question): Admission => {
-    const [user = '', roles = '', ms] = String((message.ext as { token?: string } | undefined)?.token ?? '').split(' ')
-    if (user === '') return { allow: true }
-    const expiresAt = ms === undefined ? Number.POSITIVE_INFINITY : drive.now + Number(ms)
-    const text = JSON.stringify(message.ext)
-    issued.set(text, issued.get(text) ?? issued.size)
-    const identity = { user: user === '-' ? null : user, roles: roles.split(','), expiresAt, claims: { iat: issued.get(text) } }
-    return { allow: true, identity }
-  }
-  return drive
-}
-
-function enter(drive: Drive, token: string, transport: 'websocket' | 'long-polling' = 'websocket'): Client {
-  const client = drive.stranger(transport)
-  client.handshake({ ext: { token } })
-  client.say({ channel: '/meta/connect' })
-  return client
-}
-
-const subscribe = (client: Client, ...channels: string[]) => client.say({ channel: '/meta/subscribe', subscription: channels })
-
 t.test('a role that the server took away does not come back with the old token', t => {
-  const drive = tokens(new Drive({}, SECRET))
+  const drive = plainTokens(new Drive({}, SECRET))
   const client = enter(drive, 'alice ops')
   drive.engine.server.identify(client.session, wholeIdentity({ user: 'alice' }), drive.now)
   client.say({ channel: '/service/x', ext: { token: 'alice ops' } })
@@ -43,46 +18,31 @@ t.test('a role that the server took away does not come back with the old token',
   t.end()
 })
 
-t.test('a subscription allowed before a review is judged again when it is made after it', t => {
-  const drive = new Drive()
-  drive.engine.server.police({ subscribe: true })
-  const client = drive.client()
-  let member = true
-  drive.answer = ({ channel }) => (channel === '/slow' ? null : channel !== '/secret' || member)
-  subscribe(client, '/secret', '/slow')
-  member = false
-  drive.engine.server.review(client.session, drive.now)
-  drive.verdict(true)
-  drive.publish('/secret', 1)
-  t.same(
-    client.data.filter(each => each !== undefined),
-    [],
-  )
-  t.end()
-})
-
-t.test('an authorizer, likewise', t => {
-  const drive = new Drive()
-  drive.engine.server.police({ subscribe: true })
-  const client = drive.client()
-  let member = true
-  drive.engine.server.authorize('/**', (_operation, channel) => (channel !== '/secret' || member ? 'grant' : { deny: 'no' }))
-  drive.answer = ({ channel }) => (channel === '/slow' ? null : true)
-  subscribe(client, '/secret', '/slow')
-  member = false
-  drive.engine.server.review(client.session, drive.now)
-  drive.verdict(true)
-  drive.publish('/secret', 1)
-  t.same(
-    client.data.filter(each => each !== undefined),
-    [],
-  )
-  t.end()
-})
+for (const judge of ['policy', 'authorizer'] as const)
+  t.test(`a subscription that the ${judge} allowed before a review is judged again when it is made after it`, t => {
+    const drive = new Drive()
+    drive.engine.server.police({ subscribe: true })
+    const client = drive.client()
+    let member = true
+    const allows = (channel: string | null): boolean => channel !== '/secret' || member
+    if (judge === 'authorizer')
+      drive.engine.server.authorize('/**', (_operation, channel) => (allows(channel) ? 'grant' : { deny: 'no' }))
+    drive.answer = ({ channel }) => (channel === '/slow' ? null : judge === 'authorizer' || allows(channel))
+    subscribe(client, '/secret', '/slow')
+    member = false
+    drive.engine.server.review(client.session, drive.now)
+    drive.verdict(true)
+    drive.publish('/secret', 1)
+    t.same(
+      client.data.filter(each => each !== undefined),
+      [],
+    )
+    t.end()
+  })
 
 for (const how of ['rules', 'identify', 'verdict'] as const)
   t.test(`a listener that disconnects who loses a subscription breaks nothing: ${how}`, t => {
-    const drive = tokens(new Drive({}, SECRET))
+    const drive = plainTokens(new Drive({}, SECRET))
     const clients = [enter(drive, 'alice ops'), enter(drive, 'bob ops')]
     for (const client of clients) subscribe(client, '/secret/x')
     const [, bob] = clients as [Client, Client]
@@ -112,7 +72,7 @@ t.test('a session that is gone is subscribed to nothing', t => {
 })
 
 t.test('who is identified while it is removed is not counted for ever', t => {
-  const drive = tokens(new Drive({ maxUserSessions: 2 }))
+  const drive = plainTokens(new Drive({ maxUserSessions: 2 }))
   drive.sink['watch'].sessionRemoved = session => drive.engine.server.identify(session, null, drive.now)
   for (let i = 0; i < 5; i++) enter(drive, 'alice').say({ channel: '/meta/disconnect' })
   const granted = [1, 2, 3, 4].filter(() => drive.stranger().handshake({ ext: { token: 'alice' } })['successful'])
@@ -232,7 +192,7 @@ t.test('HTTP envelopes behind a verdict are bounded', t => {
 })
 
 t.test('a review that takes much away looks at each message once', t => {
-  const drive = tokens(new Drive({ maxInterval: HOUR }, { '/x/**': { subscribe: 'role:ops' } }))
+  const drive = plainTokens(new Drive({ maxInterval: HOUR }, { '/x/**': { subscribe: 'role:ops' } }))
   const client = enter(drive, 'alice ops', 'long-polling')
   subscribe(client, ...Array.from({ length: 900 }, (_, i) => `/x/${i}`))
   for (let i = 0; i < 9_000; i++) drive.publish(`/x/${i % 900}`, i)
@@ -251,7 +211,7 @@ t.test('a review that takes much away looks at each message once', t => {
 })
 
 t.test('nobody becomes somebody without a name', t => {
-  const drive = tokens(new Drive({}, SECRET))
+  const drive = plainTokens(new Drive({}, SECRET))
   const client = enter(drive, '')
   client.say({ channel: '/service/token', ext: { token: '- ops' } })
   t.equal(client.session.credential, null)
@@ -335,7 +295,7 @@ t.test('a channel with a blank at its end is the one without, whoever else has b
 })
 
 t.test('what a token lets wait is over when the token is, also between two ticks', t => {
-  const drive = tokens(new Drive())
+  const drive = plainTokens(new Drive())
   const client = enter(drive, 'alice ops 10000')
   subscribe(client, '/a')
   drive.now += 10_500
@@ -357,7 +317,7 @@ t.test('who is shown the door on a socket is told 1008', t => {
 })
 
 t.test('what is queued travels with the word that the token ends', t => {
-  const drive = tokens(new Drive({ tokenRenewal: 30_000, maxInterval: HOUR }))
+  const drive = plainTokens(new Drive({ tokenRenewal: 30_000, maxInterval: HOUR }))
   const client = enter(drive, 'alice ops 40000', 'long-polling')
   subscribe(client, '/a')
   drive.pass(15_000)

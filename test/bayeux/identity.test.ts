@@ -2,42 +2,19 @@
 
 import t from 'tap'
 import { claimOf, wholeIdentity } from '../../bayeux/identity.js'
-import type { Admission, Identity, Question } from '../../bayeux/index.js'
+import type { Admission, Identity } from '../../bayeux/index.js'
+import { enter, plainTokens, subscribe } from '../support/bearer.js'
 import { type Client, Drive } from '../support/drive.js'
 import { assertEmpty } from '../support/recording.js'
 
 const HOUR = 3_600_000
 const SECRET = { '/secret/**': { subscribe: 'role:ops' }, '/**': {} } as const
 
-/** A server whose clients are who their token says: `alice ops,eu 60000` is alice with two roles for a minute; `bad` is refused. */
-function tokens(drive: Drive): Drive {
-  drive.engine.server.police({ handshake: true, renew: true })
-  const issued = new Map<string, number>() // in the order in which they are first shown
-  drive.answer = ({ message }: Question): Admission => {
-    const [user = '', roles = '', ms] = String((message.ext as { token?: string } | undefined)?.token ?? '').split(' ')
-    if (user === 'bad') return { allow: false, code: 'TOKEN_REFUSED', reason: 'expired' }
-    if (user === '') return { allow: true }
-    const expiresAt = ms === undefined ? Number.POSITIVE_INFINITY : drive.now + Number(ms)
-    const text = JSON.stringify(message.ext)
-    issued.set(text, issued.get(text) ?? issued.size)
-    return { allow: true, identity: { user, roles: roles.split(','), expiresAt, claims: { iat: issued.get(text) } } }
-  }
-  return drive
-}
-
-function enter(drive: Drive, token: string, transport: 'websocket' | 'long-polling' = 'websocket'): Client {
-  const client = drive.stranger(transport)
-  client.handshake({ ext: { token } })
-  client.say({ channel: '/meta/connect' })
-  return client
-}
-
-const subscribe = (client: Client, ...channels: string[]) => client.say({ channel: '/meta/subscribe', subscription: channels })
 const EXPIRES = { successful: false, error: '401::token_expires', advice: { reconnect: 'handshake', interval: 0 } }
 
 t.test('the end of a token is told in time, and ends the session', t => {
   for (const transport of ['websocket', 'long-polling'] as const) {
-    const drive = tokens(new Drive({ tokenRenewal: 30_000, timeout: 20_000 }))
+    const drive = plainTokens(new Drive({ tokenRenewal: 30_000, timeout: 20_000 }))
     const client = enter(drive, `alice ops ${HOUR}`, transport)
     subscribe(client, '/a')
     for (let at = 0; at < HOUR - 30_000; at += 20_000) {
@@ -72,7 +49,7 @@ t.test('the end of a token is told in time, and ends the session', t => {
 })
 
 t.test('a token that is short from the start is not told of: its client would begin again and again', t => {
-  const drive = tokens(new Drive({ tokenRenewal: 30_000 }))
+  const drive = plainTokens(new Drive({ tokenRenewal: 30_000 }))
   const client = enter(drive, 'alice ops 20000')
   subscribe(client, '/a')
   client.say({ channel: '/meta/connect' })
@@ -92,7 +69,7 @@ t.test('a token that is short from the start is not told of: its client would be
 })
 
 t.test('over a socket that was told of the end nothing follows: its client may have left it behind for another', t => {
-  const drive = tokens(new Drive({ tokenRenewal: 30_000, timeout: HOUR, maxInterval: HOUR }))
+  const drive = plainTokens(new Drive({ tokenRenewal: 30_000, timeout: HOUR, maxInterval: HOUR }))
   const [left, stays, renews] = [1, 2, 3].map(() => enter(drive, `alice ops ${60_000}`)) as [Client, Client, Client]
   for (const client of [left, stays, renews]) {
     subscribe(client, '/a')
@@ -144,7 +121,7 @@ t.test('a handshake on a socket that brought the token which is over closes it: 
 })
 
 t.test('what waits for a session whose token ends goes with it', t => {
-  const drive = tokens(new Drive({ timeout: 20_000, maxInterval: HOUR }))
+  const drive = plainTokens(new Drive({ timeout: 20_000, maxInterval: HOUR }))
   const client = enter(drive, 'alice ops 20000', 'long-polling')
   subscribe(client, '/a')
   drive.publish('/a', 1)
@@ -156,7 +133,7 @@ t.test('what waits for a session whose token ends goes with it', t => {
 })
 
 t.test('a new token takes the place of the one before, without a new session', t => {
-  const drive = tokens(new Drive({ tokenRenewal: 30_000, maxInterval: HOUR }, SECRET))
+  const drive = plainTokens(new Drive({ tokenRenewal: 30_000, maxInterval: HOUR }, SECRET))
   const client = enter(drive, 'alice eu 60000')
   t.match(subscribe(client, '/secret/x'), { error: '403:denied_by_security_policy:subscribe_denied' })
   const renewed = client.say({ channel: '/service/token', ext: { token: 'alice ops 90000' } })
@@ -179,7 +156,7 @@ t.test('a new token takes the place of the one before, without a new session', t
 })
 
 t.test('a held connect answers for the token that it brought', t => {
-  const drive = tokens(new Drive({ timeout: 1_000 }))
+  const drive = plainTokens(new Drive({ timeout: 1_000 }))
   const client = enter(drive, 'alice eu 60000', 'long-polling')
   client.say({ channel: '/meta/connect', ext: { token: 'alice eu 70000' } })
   drive.pass(1_000)
@@ -188,7 +165,7 @@ t.test('a held connect answers for the token that it brought', t => {
 })
 
 t.test('a token that is refused changes nothing, and says why', t => {
-  const drive = tokens(new Drive({}, SECRET))
+  const drive = plainTokens(new Drive({}, SECRET))
   const client = enter(drive, 'alice ops 60000')
   const ask = (token: unknown) => client.say({ channel: '/meta/subscribe', subscription: '/secret/x', ext: { token } })
   t.match(ask('bad'), { successful: true, ext: { token: { error: '401:expired:token_refused' } } })
@@ -202,7 +179,7 @@ t.test('a token that is refused changes nothing, and says why', t => {
 })
 
 t.test('an anonymous session does not become somebody by a token: it would keep what it subscribed to as nobody', t => {
-  const drive = tokens(new Drive())
+  const drive = plainTokens(new Drive())
   const client = enter(drive, '')
   t.match(client.say({ channel: '/service/token', ext: { token: 'alice ops' } }), {
     ext: { token: { error: '401:other_user:token_refused' } },
@@ -212,7 +189,7 @@ t.test('an anonymous session does not become somebody by a token: it would keep 
 })
 
 t.test('a verdict on a new token may take its time, and the rest of the message waits', t => {
-  const drive = tokens(new Drive({}, SECRET))
+  const drive = plainTokens(new Drive({}, SECRET))
   const client = enter(drive, 'alice eu 60000')
   const { answer } = drive
   drive.answer = () => null
@@ -233,7 +210,7 @@ t.test('a verdict on a new token may take its time, and the rest of the message 
 })
 
 t.test('a token is not for the subscribers', t => {
-  const drive = tokens(new Drive())
+  const drive = plainTokens(new Drive())
   const [alice, bob] = [enter(drive, 'alice ops'), enter(drive, 'bob ops')]
   const seen: unknown[] = []
   drive.engine.server.listen('/a', message => void seen.push(message.ext))
@@ -267,7 +244,7 @@ t.test('a role that is taken away ends its subscriptions before the next deliver
   ]
   for (const [how, change] of changes) {
     for (const ack of [false, true]) {
-      const drive = tokens(new Drive({}, SECRET))
+      const drive = plainTokens(new Drive({}, SECRET))
       const client = drive.stranger('long-polling')
       client.handshake({ ext: { token: 'alice ops', ack } })
       client.say({ channel: '/meta/connect', ext: { ack: 0 } })
@@ -289,7 +266,7 @@ t.test('a role that is taken away ends its subscriptions before the next deliver
 })
 
 t.test('what a subscription that stays lets through is not taken', t => {
-  const drive = tokens(new Drive({}, { '/a/x': { subscribe: 'role:ops' } }))
+  const drive = plainTokens(new Drive({}, { '/a/x': { subscribe: 'role:ops' } }))
   const client = enter(drive, 'alice ops', 'long-polling')
   subscribe(client, '/a/x', '/b/**', '/**')
   drive.engine.server.setRules(
@@ -364,7 +341,7 @@ t.test('a policy that answers at once ends a subscription at once; a session tha
 })
 
 t.test('a subscription that was allowed by yesterday’s rules is not made today', t => {
-  const drive = tokens(new Drive({}, SECRET))
+  const drive = plainTokens(new Drive({}, SECRET))
   const client = enter(drive, 'alice ops')
   drive.engine.server.police({ subscribe: true })
   drive.answer = () => null

@@ -158,7 +158,7 @@ t.test('legacy clients get along with tokens, rules and limits', async t => {
   const access = revoking(await startServer(t, { ...COMMON, channels: { '/secret/**': { subscribe: 'role:ops' } } }))
   const brief = await ticking(t, { ...COMMON, tokenRenewal: 3_000, tokenClockTolerance: 0, timeout: TIMEOUT })
   const slow = (await startServer(t, { ...COMMON, maxMessageRate: 5, timeout: TIMEOUT })).url
-  const hasty = (await startServer(t, { ...COMMON, maxMessageRate: 2 })).url
+  const hasty = (await startServer(t, { ...COMMON, maxMessageRate: 2, timeout: TIMEOUT })).url
   t.jobs = 4 // children at a time
   const lives: Promise<unknown>[] = []
   for (const [library, name] of LIBRARIES) {

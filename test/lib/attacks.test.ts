@@ -11,53 +11,23 @@ import { checkConfig } from '../../lib/commands/check-config.js'
 import { readConfig } from '../../lib/config.js'
 import { fastifyOptions, type PerihelionOptions, perihelion } from '../../lib/index.js'
 import { start } from '../../lib/serve.js'
+import { Bearer, bearerToken, DENIED, type Json, soon } from '../support/bearer.js'
 import { hs256, SECRET } from '../support/issuer.js'
 import { startServer, type Teardown, type TestServer } from '../support/server.js'
 import { rawHttp, WireSocket } from '../support/wire.js'
 
-type Json = Record<string, unknown>
-
-const soon = (seconds = 600): number => Math.floor(Date.now() / 1_000) + seconds
-const tokenOf = (user: string, claims: Json = {}): string => hs256({ sub: user, exp: soon(), iat: soon(-1), ...claims })
-
-class Client {
-  private constructor(
-    readonly socket: WireSocket,
-    readonly greeting: Json,
-    readonly id: string,
-  ) {}
-
-  static async join(t: Teardown, url: string, message: Json = {}, headers: Record<string, string> = {}): Promise<Client> {
-    const socket = await new WireSocket(url, headers).open()
-    t.teardown(async () => socket.cut())
-    socket.send(JSON.stringify([{ channel: '/meta/handshake', ...message }]))
-    const [greeting] = (await socket.next()) as [Json]
-    return new Client(socket, greeting, String(greeting['clientId']))
-  }
-
-  async say(message: Json): Promise<Json> {
-    this.socket.send(JSON.stringify([{ clientId: this.id, ...message }]))
-    return ((await this.socket.next()) as Json[]).at(-1)!
-  }
-
-  subscribe(...subscription: string[]): Promise<Json> {
-    return this.say({ channel: '/meta/subscribe', subscription })
-  }
-}
-
 const RULES = { '/secret/**': { subscribe: 'role:ops' } } as const
-const DENIED = { successful: false, error: '403:denied_by_security_policy:subscribe_denied' }
 
 t.test('a renewal does not undo what the policy said of the token', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, channels: RULES })
   bayeux.policy({ canHandshake: () => ({ allow: true, identity: { roles: [] } }) })
-  const token = tokenOf('alice', { roles: ['ops'] })
-  const inHeader = await Client.join(t, url, {}, { authorization: `Bearer ${token}` })
+  const token = bearerToken('alice', { roles: ['ops'] })
+  const inHeader = await Bearer.join(t, url, {}, { authorization: `Bearer ${token}` })
   t.match(await inHeader.subscribe('/secret/x'), DENIED)
   await inHeader.say({ channel: '/service/x', ext: { token } })
   t.match(await inHeader.subscribe('/secret/x'), DENIED, 'the same token, said in ext')
 
-  const inExt = await Client.join(t, url, { ext: { token } })
+  const inExt = await Bearer.join(t, url, { ext: { token } })
   // two of the last character's bits are no part of the signature: the same token, another text
   const last = token.at(-1)!
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
@@ -68,8 +38,8 @@ t.test('a renewal does not undo what the policy said of the token', async t => {
 
 t.test('what the server said of somebody outlives the token that he had', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, channels: RULES })
-  const token = tokenOf('alice', { roles: ['ops'] })
-  const alice = await Client.join(t, url, { ext: { token } })
+  const token = bearerToken('alice', { roles: ['ops'] })
+  const alice = await Bearer.join(t, url, { ext: { token } })
   const session = bayeux.session(alice.id)!
   session.identify({ ...session.identity!, roles: [] })
   await alice.say({ channel: '/service/x', ext: { token } }) // as some clients put it into every message
@@ -111,7 +81,7 @@ t.test('rules hold in the order in which they were given', async t => {
     bayeux.channels({ '/secret': { filter: 'no-markup' } }), // which has to be loaded first
     bayeux.channels({ '/secret': { subscribe: 'nobody' } }),
   ])
-  t.match(await (await Client.join(t, url)).subscribe('/secret'), DENIED)
+  t.match(await (await Bearer.join(t, url)).subscribe('/secret'), DENIED)
 })
 
 t.test('a revocation holds to the end of the token, also where the clock is set', async t => {
@@ -121,13 +91,13 @@ t.test('a revocation holds to the end of the token, also where the clock is set'
     Date.now = now
   })
   Date.now = () => now() + 3_600_000 // the time server has spoken: the process began with a clock that was an hour slow
-  const token = tokenOf('alice', { exp: soon(2) })
-  const alice = await Client.join(t, url, { ext: { token } })
+  const token = bearerToken('alice', { exp: soon(2) })
+  const alice = await Bearer.join(t, url, { ext: { token } })
   t.match(alice.greeting, { successful: true })
   const { identity } = bayeux.session(alice.id)!
   bayeux.revoke({ user: 'alice' })
-  t.match((await Client.join(t, url, { ext: { token } })).greeting, { successful: false }, 'revoked')
-  const bob = await Client.join(t, url, { ext: { token: tokenOf('bob', { exp: soon(1) }) } })
+  t.match((await Bearer.join(t, url, { ext: { token } })).greeting, { successful: false }, 'revoked')
+  const bob = await Bearer.join(t, url, { ext: { token: bearerToken('bob', { exp: soon(1) }) } })
   await new Promise(resolve => setTimeout(resolve, 3_000))
   t.ok(Date.now() > identity!.expiresAt)
   t.notOk(bayeux.session(bob.id)?.alive, 'expired')
@@ -136,11 +106,11 @@ t.test('a revocation holds to the end of the token, also where the clock is set'
 t.test('a revoked token is refused as long as it would hold', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, tokenClockTolerance: 60 })
   const exp = soon(-10)
-  const token = tokenOf('alice', { exp, jti: 't1' })
-  const alice = await Client.join(t, url, { ext: { token } })
+  const token = bearerToken('alice', { exp, jti: 't1' })
+  const alice = await Bearer.join(t, url, { ext: { token } })
   t.match(alice.greeting, { successful: true }, 'still within the tolerance')
   bayeux.revoke({ tokenId: 't1', until: exp * 1_000 })
-  t.match((await Client.join(t, url, { ext: { token } })).greeting, { successful: false })
+  t.match((await Bearer.join(t, url, { ext: { token } })).greeting, { successful: false })
 })
 
 t.test('a user whom the policy has renamed is revoked, too', async t => {
@@ -148,11 +118,11 @@ t.test('a user whom the policy has renamed is revoked, too', async t => {
   bayeux.policy({
     canHandshake: (_session, _message, { identity }) => ({ allow: true, identity: { user: `u-${identity!.user}` } }),
   })
-  const token = tokenOf('alice')
-  const alice = await Client.join(t, url, { ext: { token } })
+  const token = bearerToken('alice')
+  const alice = await Bearer.join(t, url, { ext: { token } })
   t.equal(bayeux.session(alice.id)?.identity?.user, 'u-alice')
   t.equal(bayeux.revoke({ user: 'u-alice' }), 1)
-  t.match((await Client.join(t, url, { ext: { token } })).greeting, { successful: false })
+  t.match((await Bearer.join(t, url, { ext: { token } })).greeting, { successful: false })
 })
 
 async function logging(t: Teardown, level: string, options: PerihelionOptions) {
@@ -198,7 +168,7 @@ for (const direct of [false, true])
 t.test('a policy that breaks does not fill the log', async t => {
   const { url, lines, bayeux } = await logging(t, 'info', {})
   bayeux.policy({ canPublish: (_session, _channel, message) => (message.data as string).startsWith('x') })
-  const client = await Client.join(t, url)
+  const client = await Bearer.join(t, url)
   client.socket.send(JSON.stringify(Array.from({ length: 900 }, () => ({ channel: '/a', clientId: client.id, data: 1 }))))
   await client.socket.next()
   t.ok(lines.length < 25, `${lines.length} lines, ${lines.join('').length} bytes for one envelope`)

@@ -5,48 +5,17 @@ import Fastify from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'
 import { type BayeuxSession, fastifyOptions, type PerihelionOptions, perihelion, type RemovalReason } from '../../lib/index.js'
+import { Bearer, bearerToken, DENIED, type Json, soon } from '../support/bearer.js'
 import { hs256, SECRET } from '../support/issuer.js'
 import { startServer, type Teardown, type TestServer } from '../support/server.js'
-import { post, WireSocket } from '../support/wire.js'
+import { post } from '../support/wire.js'
 
-type Json = Record<string, unknown>
-
-const soon = (seconds = 600): number => Math.floor(Date.now() / 1_000) + seconds
-const tokenOf = (user: string, claims: Json = {}): string => hs256({ sub: user, exp: soon(), iat: soon(-1), ...claims })
 const CHANNELS = { '/secret/**': { subscribe: 'role:ops' }, '/user/{sub}/**': { subscribe: 'authenticated' } } as const
-
-/** A client on a WebSocket. */
-class Client {
-  private constructor(
-    readonly socket: WireSocket,
-    readonly greeting: Json,
-    readonly id: string,
-  ) {}
-
-  static async join(t: Teardown, url: string, message: Json = {}, headers: Record<string, string> = {}): Promise<Client> {
-    const socket = await new WireSocket(url, headers).open()
-    t.teardown(async () => socket.cut())
-    socket.send(JSON.stringify([{ channel: '/meta/handshake', ...message }]))
-    const [greeting] = (await socket.next()) as [Json]
-    return new Client(socket, greeting, String(greeting['clientId']))
-  }
-
-  async say(message: Json): Promise<Json> {
-    this.socket.send(JSON.stringify([{ clientId: this.id, ...message }]))
-    return ((await this.socket.next()) as Json[]).at(-1)!
-  }
-
-  subscribe(...subscription: string[]): Promise<Json> {
-    return this.say({ channel: '/meta/subscribe', subscription })
-  }
-}
-
-const DENIED = { successful: false, error: '403:denied_by_security_policy:subscribe_denied' }
 
 t.test('a token may stand in ext, in Authorization or in a cookie, on each transport and road', async t => {
   for (const direct of [false, true]) {
     const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, tokenCookie: 'jwt', channels: CHANNELS, direct })
-    const token = tokenOf('alice', { roles: ['ops'] })
+    const token = bearerToken('alice', { roles: ['ops'] })
     const places: [message: Json, headers: Record<string, string>][] = [
       [{ ext: { token } }, {}],
       [{}, { authorization: `Bearer ${token}` }],
@@ -56,7 +25,7 @@ t.test('a token may stand in ext, in Authorization or in a cookie, on each trans
       [{ ext: { token } }, { authorization: 'Bearer broken' }],
     ]
     for (const [message, headers] of places) {
-      const client = await Client.join(t, url, message, headers)
+      const client = await Bearer.join(t, url, message, headers)
       t.match(bayeux.session(client.id)?.identity, { user: 'alice', roles: ['ops'], claims: { sub: 'alice' } })
       t.equal(bayeux.session(client.id)?.user, 'alice')
       t.match(await client.subscribe('/secret/x', '/user/alice/inbox'), { successful: true })
@@ -70,7 +39,7 @@ t.test('a token may stand in ext, in Authorization or in a cookie, on each trans
 
 t.test('without a token somebody is nobody, or refused; with a bad one refused in any case', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, channels: CHANNELS })
-  const nobody = await Client.join(t, url)
+  const nobody = await Bearer.join(t, url)
   t.equal(bayeux.session(nobody.id)?.identity, null)
   t.match(await nobody.subscribe('/secret/x'), DENIED)
   t.match(await nobody.subscribe('/**'), DENIED)
@@ -81,19 +50,19 @@ t.test('without a token somebody is nobody, or refused; with a bad one refused i
     [{ token: 7 }, 'invalid'],
     [{ token: null }, 'invalid'],
     [{ token: hs256({ sub: 'alice', exp: soon() }, 'another secret of thirty-two bytes.') }, 'invalid'],
-    [{ token: tokenOf('alice', { exp: soon(-60) }) }, 'expired'],
-    [{ token: tokenOf('alice', { nbf: soon(60) }) }, 'not_yet_valid'],
+    [{ token: bearerToken('alice', { exp: soon(-60) }) }, 'expired'],
+    [{ token: bearerToken('alice', { nbf: soon(60) }) }, 'not_yet_valid'],
   ]
   for (const [ext, reason] of bad) {
-    const { greeting } = await Client.join(t, url, { ext })
+    const { greeting } = await Bearer.join(t, url, { ext })
     const wanted = { successful: false, error: `401:${reason}:token_refused`, advice: { reconnect: 'none' } }
     t.match(greeting, ext['token'] === null ? { successful: true } : wanted, JSON.stringify(ext))
     t.equal('clientId' in greeting, ext['token'] === null)
   }
   const strict = await startServer(t, { tokenSecret: SECRET, tokenRequired: true })
-  const { greeting } = await Client.join(t, strict.url)
+  const { greeting } = await Bearer.join(t, strict.url)
   t.match(greeting, { successful: false, error: '401::token_missing', advice: { reconnect: 'none' } })
-  t.match((await Client.join(t, strict.url, { ext: { token: tokenOf('alice') } })).greeting, { successful: true })
+  t.match((await Bearer.join(t, strict.url, { ext: { token: bearerToken('alice') } })).greeting, { successful: true })
 })
 
 t.test('the application’s policy has the last word, and knows who asks', async t => {
@@ -109,17 +78,17 @@ t.test('the application’s policy has the last word, and knows who asks', async
     },
     canSubscribe: session => session.identity?.roles.includes('by-policy') === true,
   })
-  const alice = await Client.join(t, url, { ext: { token: tokenOf('alice', { roles: ['by-token'] }) } })
+  const alice = await Bearer.join(t, url, { ext: { token: bearerToken('alice', { roles: ['by-token'] }) } })
   t.match(alice.greeting, { successful: true, ext: { hello: true } })
   t.match(bayeux.session(alice.id), { user: { id: 7 }, identity: { user: 'alice', roles: ['by-policy'] } })
   t.match(await alice.subscribe('/a'), { successful: true })
   for (const user of ['eve', 'bob'])
     t.match(
-      (await Client.join(t, url, { ext: { token: tokenOf(user) } })).greeting,
+      (await Bearer.join(t, url, { ext: { token: bearerToken(user) } })).greeting,
       { error: /^40[13]:.*:?(?:handshake_denied|token_refused)$/ },
       user,
     )
-  t.match((await Client.join(t, url)).greeting, { error: '403::handshake_denied' })
+  t.match((await Bearer.join(t, url)).greeting, { error: '403::handshake_denied' })
   t.same(seen, ['alice', 'eve', 'bob', null])
 })
 
@@ -127,7 +96,7 @@ t.test('a role that is taken away, a rule that comes: subscriptions end, and an 
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, channels: CHANNELS })
   const ended: string[] = []
   bayeux.on('unsubscribed', (_session, channel) => void ended.push(channel))
-  const client = await Client.join(t, url, { ext: { token: tokenOf('alice', { roles: ['ops'] }) } })
+  const client = await Bearer.join(t, url, { ext: { token: bearerToken('alice', { roles: ['ops'] }) } })
   await client.subscribe('/secret/**', '/open/**')
   const session = bayeux.session(client.id) as BayeuxSession
   session.identify({ ...session.identity!, roles: [] })
@@ -143,16 +112,16 @@ t.test('a role that is taken away, a rule that comes: subscriptions end, and an 
 
 t.test('a token is renewed over the wire, without losing the session', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, channels: CHANNELS })
-  const client = await Client.join(t, url, { ext: { token: tokenOf('alice', { exp: soon(60) }) } })
+  const client = await Bearer.join(t, url, { ext: { token: bearerToken('alice', { exp: soon(60) }) } })
   t.match(await client.subscribe('/secret/x'), DENIED)
   const reply = await client.say({
     channel: '/service/token',
-    ext: { token: tokenOf('alice', { exp: soon(600), iat: soon(0), roles: ['ops'] }) },
+    ext: { token: bearerToken('alice', { exp: soon(600), iat: soon(0), roles: ['ops'] }) },
   })
   const { expires } = (reply['ext'] as { token: { expires: number } }).token
   t.ok(expires > 590_000 && expires < 610_000, `ms: ${expires}`)
   t.match(await client.subscribe('/secret/x'), { successful: true })
-  t.match(await client.say({ channel: '/service/token', ext: { token: tokenOf('bob') } }), {
+  t.match(await client.say({ channel: '/service/token', ext: { token: bearerToken('bob') } }), {
     ext: { token: { error: '401:other_user:token_refused' } },
   })
   t.equal(bayeux.session(client.id)?.identity?.user, 'alice')
@@ -161,7 +130,7 @@ t.test('a token is renewed over the wire, without losing the session', async t =
 t.test('the end of a token ends its session', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET, tokenClockTolerance: 0 })
   const removed = new Promise<RemovalReason>(resolve => bayeux.on('removed', (_session, reason) => resolve(reason)))
-  const client = await Client.join(t, url, { ext: { token: tokenOf('alice', { exp: soon(2) }) } })
+  const client = await Bearer.join(t, url, { ext: { token: bearerToken('alice', { exp: soon(2) }) } })
   await client.subscribe('/a')
   await client.say({ channel: '/meta/connect' })
   client.socket.send(JSON.stringify([{ channel: '/meta/connect', clientId: client.id, id: '9' }]))
@@ -171,7 +140,7 @@ t.test('the end of a token ends its session', async t => {
 
 t.test('who is revoked goes at once, and does not come back with what he had', async t => {
   const { url, bayeux } = await startServer(t, { tokenSecret: SECRET })
-  const join = (user: string, claims: Json = {}) => Client.join(t, url, { ext: { token: tokenOf(user, claims) } })
+  const join = (user: string, claims: Json = {}) => Bearer.join(t, url, { ext: { token: bearerToken(user, claims) } })
   const [first, second, bob, byId, plain] = [
     await join('alice'),
     await join('alice'),
@@ -209,7 +178,7 @@ t.test('a revocation while the policy still thinks is not missed', async t => {
       },
     })
   })
-  const joining = Client.join(t, url, { ext: { token: tokenOf('alice') } })
+  const joining = Bearer.join(t, url, { ext: { token: bearerToken('alice') } })
   await asked
   bayeux.revoke({ user: 'alice' })
   decide(true)
@@ -241,16 +210,16 @@ async function logging(
 t.test('neither ids nor tokens stand in a log, an error or another’s message', async t => {
   const { url, bayeux, lines } = await logging(t, 'trace', { tokenSecret: SECRET, maxMessageRate: 5, channels: CHANNELS })
   bayeux.policy({ canPublish: () => Promise.reject(new Error('policy broke')) })
-  const token = tokenOf('alice')
-  const watcher = await Client.join(t, url)
+  const token = bearerToken('alice')
+  const watcher = await Bearer.join(t, url)
   await watcher.subscribe('/open/**')
-  const client = await Client.join(t, url, { ext: { token } })
+  const client = await Bearer.join(t, url, { ext: { token } })
   const heard: Json[] = [await client.subscribe('/secret/x'), await client.say({ channel: '/open/x', data: 1, ext: { token } })]
   bayeux.policy({})
   heard.push(await client.say({ channel: '/open/x', data: 1, ext: { token, other: 1 } }))
   for (let i = 0; i < 60 && client.socket.code === null; i++)
     heard.push(await client.say({ channel: '/open/y', data: i }).catch(() => ({})))
-  heard.push((await Client.join(t, url, { ext: { token: `${token}x` } })).greeting)
+  heard.push((await Bearer.join(t, url, { ext: { token: `${token}x` } })).greeting)
   await watcher.say({ channel: '/meta/disconnect' })
   const all = [...lines, ...watcher.socket.frames, ...heard.map(each => JSON.stringify(each))].join('\n')
   t.ok(
@@ -264,11 +233,11 @@ t.test('neither ids nor tokens stand in a log, an error or another’s message',
 
 t.test('limits that hold are counted, and logged once in a while', async t => {
   const { url, bayeux, lines } = await logging(t, 'warn', { maxMessageRate: 1, maxMessageSize: 1_024 })
-  const client = await Client.join(t, url)
+  const client = await Bearer.join(t, url)
   for (let i = 0; i < 6; i++) await client.say({ channel: '/a', data: i })
   await post(url, 'x'.repeat(2_000))
   await post(url, 'x'.repeat(2_000))
-  const big = await Client.join(t, url)
+  const big = await Bearer.join(t, url)
   big.socket.send('x'.repeat(2_000))
   t.equal(await big.socket.closed, 1009)
   t.match(bayeux.limits(), { maxMessageRate: 2, maxMessageSize: 3 })
@@ -292,7 +261,7 @@ t.test('a filter cleans what is published before anybody gets it', async t => {
   const seen: unknown[] = []
   bayeux.on('/chat/x', message => void seen.push(message.data))
   bayeux.service('/service/say', data => bayeux.publish('/open', data))
-  const client = await Client.join(t, url)
+  const client = await Bearer.join(t, url)
   await client.subscribe('/chat/**', '/open')
   const dirty = { text: '<img src=x onerror=alert(1)>hi <b>you</b>', list: ['<script>alert(1)</script>', 7] }
   const clean = { text: 'hi you', list: ['', 7] }

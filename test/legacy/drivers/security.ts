@@ -41,6 +41,9 @@ function pick(message: Message | undefined): object | null {
   return { successful, error, advice }
 }
 
+/** The last message with an advice. */
+const advised = (guest: Guest): Message | undefined => guest.got.findLast(({ advice }) => advice !== undefined)
+
 /** What a client that was told to stop sends all the same. */
 async function sentAfter(guest: Guest): Promise<string[]> {
   const from = guest.sent.length
@@ -229,8 +232,8 @@ async function pace(): Promise<void> {
     guest.publish(channel, 'later')
     const reply = await guest.reply(channel, many)
     await until('the later message', () => guest.delivered(channel).includes('later'))
-    await until('the usual advice', () => guest.got.findLast(({ advice }) => advice !== undefined)?.advice?.['interval'] === 0)
-    const usual = guest.got.findLast(({ advice }) => advice !== undefined)
+    await until('the usual advice', () => advised(guest)?.advice?.['interval'] === 0)
+    const usual = advised(guest)
     return {
       reply: pick(reply),
       usual: { channel: usual?.channel, ...pick(usual) },
@@ -254,8 +257,16 @@ async function door(): Promise<void> {
     guest.publish(channel, many.length) // though it was told to pause
     await until('the new subscribe', () => guest.replies('/meta/subscribe').length > 1)
     await guest.held()
-    guest.publish(channel, 'back')
+    for (let taken = false; !taken; ) {
+      guest.publish(channel, 'back')
+      const { id } = guest.requests(channel).at(-1)!
+      const answer = (): Message | undefined => guest.replies(channel).find(reply => reply.id === id)
+      await until('the answer to a message', () => answer() !== undefined)
+      taken = answer()?.successful === true
+      if (!taken) await quiet(Number(answer()?.advice?.['interval'] ?? 0)) // Faye says the refused ones again, too fast again
+    }
     await until('a message', () => guest.delivered(channel).includes('back'))
+    await until('the usual advice', () => advised(guest)?.advice?.['interval'] === 0)
     return {
       handshakes: guest.replies('/meta/handshake').every(({ successful }) => successful === true),
       few: guest.requests('/meta/handshake').length <= (library === 'faye' ? 3 : 2), // Faye says again what was not answered
@@ -299,8 +310,7 @@ async function all(): Promise<void> {
   await ops.held() // the clients of a process have one jar, in which each of several first cookies would take the place of the other
   await Promise.all([access(ops), endings(), pace(), door(), refused('full'), refused('calm')])
   await step('leave', async () => {
-    const gone = (guest: Guest): boolean =>
-      guest.got.findLast(({ advice }) => advice !== undefined)?.advice?.['reconnect'] === 'none'
+    const gone = (guest: Guest): boolean => advised(guest)?.advice?.['reconnect'] === 'none'
     await Promise.all(guests.map(guest => (gone(guest) ? guest.tidy() : guest.leave())))
     // CometD up to 4 forgets a socket over another. One that had a session the server closes; one that never had must stay open (protocol 6.2)
     for (const socket of sockets) if (new URL(socket.url).host === new URL(urls.hasty).host) socket.close()
