@@ -36,16 +36,16 @@ export function encodeZ85(bytes: Uint8Array): string {
 /** Z85 to bytes. @throws {RangeError} a character outside the alphabet, or a group that no bytes give */
 export function decodeZ85(text: string): Uint8Array {
   const rest = text.length % 5
-  if (rest === 1) throw new RangeError('Z85 text with a single digit left over')
+  if (rest === 1) throw new RangeError('Z85: one digit left over')
   const bytes = new Uint8Array(Math.floor(text.length / 5) * 4 + (rest === 0 ? 0 : rest - 1))
   for (let i = 0, at = 0; i < text.length; i += 5) {
     let value = 0
     for (let j = 0; j < 5; j++) {
       const digit = i + j < text.length ? DIGITS.get(text[i + j]!) : 84
-      if (digit === undefined) throw new RangeError(`not a Z85 character at ${i + j}`)
+      if (digit === undefined) throw new RangeError(`Z85: not a digit at ${i + j}`)
       value = value * 85 + digit
     }
-    if (value > 0xffffffff) throw new RangeError(`Z85 group out of range at ${i}`)
+    if (value > 0xffffffff) throw new RangeError(`Z85: out of range at ${i}`)
     for (let j = 3; j >= 0 && at < bytes.length; j--) bytes[at++] = Math.floor(value / 256 ** j) % 256
   }
   return bytes

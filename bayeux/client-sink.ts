@@ -3,13 +3,13 @@
 // Does not know: what the half does with them (client.ts).
 
 export const TRANSITIONS = {
-  new: { start: 'handshaking', close: 'closed' },
+  new: { start: 'handshaking', resume: 'connecting', close: 'closed' },
   handshaking: { welcome: 'connecting', close: 'closed' }, // failed tries stay here
   connecting: { connect: 'connected', fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
   connected: { fail: 'broken', forget: 'handshaking', leave: 'disconnecting', close: 'closed' },
   broken: { connect: 'connected', forget: 'handshaking', leave: 'disconnecting', close: 'closed' }, // nothing but connect is sent
   disconnecting: { close: 'closed' },
-  closed: { start: 'handshaking' },
+  closed: { start: 'handshaking', resume: 'connecting' },
 } as const
 
 export type ClientState = keyof typeof TRANSITIONS
@@ -41,6 +41,17 @@ export interface PeerMessage {
   readonly [field: string]: unknown
 }
 
+/** A session to go on with: JSON of plain values, from `save` to `resume`. */
+export interface SavedSession {
+  readonly clientId: string
+  /** The last ack id; null without the extension. */
+  readonly ack: number | null
+  readonly advice: { readonly timeout: number; readonly interval: number; readonly maxInterval: number }
+  readonly lastId: number
+  /** The channels that the server delivers to it. */
+  readonly subscriptions: readonly string[]
+}
+
 /** The effects. None may throw. `opened` may be called out of `open`, the application's inputs out of `message`, `reply`,
  * `settled`, `state` and `failure`; all else only after the input that caused the effect has returned. */
 export interface ClientSink {
@@ -63,6 +74,10 @@ export interface ClientSink {
   random(): number
   /** May add to a message (`ext`, application fields) before it is made into JSON; sees handshake and connect too. */
   outgoing?(message: Record<string, unknown>): void
+  /** Sees each message first, and gives what is to be heard in its place; null for nothing. */
+  incoming?(message: PeerMessage): PeerMessage | null
+  /** A subscription that could not be made again in a new session is no more. */
+  unrestored?(channel: string, code: ClientFailure, reply: PeerMessage | null): void
 }
 
 export const clientDefaults = {
@@ -78,6 +93,8 @@ export const clientDefaults = {
   /** ms: the nth try waits between 0 and base × 2ⁿ, at most max (full jitter), beyond the advised interval. */
   backoffBase: 1_000,
   backoffMax: 60_000,
+  /** Make subscriptions again in each new session; without, they end with the old one. */
+  restore: true,
   /** Messages that may wait to be sent. */
   maxQueue: 10_000,
   /** Characters of one envelope; more messages go in further ones. One message alone may be longer. */

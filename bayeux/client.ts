@@ -14,11 +14,12 @@ import {
   clientDefaults,
   type Lane,
   type PeerMessage,
+  type SavedSession,
   TRANSITIONS,
   type TransportKind,
 } from './client-sink.js'
 
-type Event = 'start' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
+type Event = 'start' | 'resume' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
 
 const NEVER = Number.POSITIVE_INFINITY
 const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
@@ -68,8 +69,12 @@ export class ClientHalf {
   #advice = { ...ADVICE }
 
   #up: boolean
+  /** Of `useNext`, until nothing is in flight. */
+  #next: TransportKind | null = null
   #openBy = NEVER
   #poll: Poll | null = null
+  /** How long the next connect, which is not to be held, may take; 0: it is one as always. */
+  #proof = 0
   /** When the next handshake or connect goes out; the earliest that advice allows, whatever the backoff. */
   #dueAt = NEVER
   #earliest = 0
@@ -110,6 +115,11 @@ export class ClientHalf {
     return this.#clientId
   }
 
+  /** What carries the session, or is to carry it next. */
+  get kind(): TransportKind {
+    return this.#kind
+  }
+
   /** Messages that wait to be sent. */
   get queued(): number {
     return this.#queue.length
@@ -130,18 +140,39 @@ export class ClientHalf {
     this.#pump(now)
   }
 
+  /** What another half needs to go on with this session; null while there is none. */
+  save(): SavedSession | null {
+    if (this.#clientId === null || this.#state === 'disconnecting') return null
+    const subscriptions = [...this.#wanted].filter(([, owner]) => owner === '').map(([channel]) => channel)
+    return { clientId: this.#clientId, ack: this.#ack, advice: { ...this.#advice }, lastId: this.#lastId, subscriptions }
+  }
+
+  /** Goes on with a saved session, without a handshake, as `handshake` begins one. Its subscriptions are the server's: who wants them made again subscribes. */
+  resume({ clientId, ack, advice, lastId }: SavedSession, now: number): void {
+    if (this.#state !== 'new' && this.#state !== 'closed') return
+    Object.assign(this.#advice, advice)
+    this.#clientId = clientId
+    this.#ack = ack
+    this.#lastId = Math.max(this.#lastId, lastId)
+    this.#session++
+    this.#tries = 0
+    this.#earliest = this.#dueAt = now
+    this.#go('resume')
+    this.#pump(now)
+  }
+
   /** One message for all `channels`, done or refused as a whole; made again in every later session until `unsubscribe`. */
   subscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
-    return this.#take({ ...extra, channel: '/meta/subscribe', subscription: channels }, list(channels), 'plain', now)
+    return this.#take({ ...extra, channel: '/meta/subscribe', subscription: channels }, usableChannels(channels), 'plain', now)
   }
 
   unsubscribe(channels: string | readonly string[], now: number, extra?: object): string | null {
-    return this.#take({ ...extra, channel: '/meta/unsubscribe', subscription: channels }, list(channels), 'plain', now)
+    return this.#take({ ...extra, channel: '/meta/unsubscribe', subscription: channels }, usableChannels(channels), 'plain', now)
   }
 
   /** Settles with the server's reply. `extra`: further fields of the message, such as `ext`. */
   publish(channel: string, data: unknown, now: number, extra?: object): string | null {
-    list(channel)
+    usableChannels(channel)
     return this.#take({ ...extra, channel, data }, [], 'plain', now)
   }
 
@@ -197,7 +228,7 @@ export class ClientHalf {
     if (!Array.isArray(envelope)) this.#lose(lane, 'REPLY_INVALID', now, text.slice(0, 80))
     else {
       const poll = this.#poll
-      const messages: PeerMessage[] = envelope.filter(message => typeof message?.channel === 'string')
+      const messages = this.#heard(envelope)
       const last = (message: PeerMessage) => message.channel === '/meta/connect' // some put it in front of what it numbers
       this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
       try {
@@ -213,8 +244,8 @@ export class ClientHalf {
   }
 
   /** The request of `lane` failed (network, status other than 200), or the socket did or could not open, closed, broke. */
-  failed(now: number, lane?: Lane): void {
-    this.#lose(lane, 'CONNECTION_FAILED', now)
+  failed(now: number, lane?: Lane, detail = ''): void {
+    this.#lose(lane, 'CONNECTION_FAILED', now, detail)
     this.#pump(now)
   }
 
@@ -222,17 +253,38 @@ export class ClientHalf {
   wake(now: number): void {
     if (this.#dueAt === NEVER) return
     this.#tries = 0
-    this.#dueAt = Math.min(this.#dueAt, Math.max(now, this.#earliest))
-    this.#pump(now)
+    this.#hurry(now)
   }
 
-  /** Goes on with the same session over the other kind of transport. What is in flight fails, so choose a quiet moment. */
+  /**
+   * The machine may have slept, the network have changed: a connection is proved by a connect that must be answered within `patience` ms.
+   * On HTTP only with ack: what the request given up for it may bring would be lost.
+   */
+  check(now: number, patience: number): void {
+    const lossless = this.#kind === 'websocket' || this.#ack !== null
+    if (this.#state === 'connected' && this.#up && this.#proof === 0 && lossless) {
+      if (this.#poll !== null && this.#kind === 'http') this.#sink.abort('connect')
+      this.#poll = null
+      this.#proof = patience
+      this.#dueAt = now
+    }
+    this.wake(now)
+  }
+
+  /** Goes on with the same session over the other kind of transport, at once. What is in flight fails. */
   use(kind: TransportKind, now: number): void {
+    this.#next = null
     if (kind === this.#kind) return
     this.#lose(undefined, 'CONNECTION_FAILED', now, `to ${kind}`)
     this.#kind = kind
     this.#up = kind === 'http'
-    this.wake(now)
+    this.#hurry(now)
+  }
+
+  /** The same, from the first moment when nothing is in flight. While the connection is broken it waits for the next try. */
+  useNext(kind: TransportKind, now: number): void {
+    this.#next = kind === this.#kind ? null : kind
+    this.#pump(now)
   }
 
   /** Does what is due. @returns the next deadline in epoch ms, or Infinity */
@@ -275,8 +327,27 @@ export class ClientHalf {
 
   #pump(now: number): void {
     if (this.#busy) return
+    if (this.#next !== null && this.#poll === null && this.#sent.size === 0) this.#change(this.#next, now)
     this.#flush(now)
     if (this.#dueAt <= now) this.#beat(now)
+  }
+
+  #hurry(now: number): void {
+    if (this.#dueAt !== NEVER) this.#dueAt = Math.min(this.#dueAt, Math.max(now, this.#earliest))
+    this.#pump(now)
+  }
+
+  #change(kind: TransportKind, now: number): void {
+    this.#next = null
+    if (this.#kind === 'websocket') this.#sink.abort()
+    this.#kind = kind
+    this.#up = kind === 'http'
+    this.#openBy = NEVER
+    if (this.#state !== 'connected') return
+    this.#proof = this.#options.replyTimeout
+    if (this.#up) return
+    this.#openBy = now + this.#options.replyTimeout
+    this.#sink.open()
   }
 
   #flush(now: number): void {
@@ -339,9 +410,12 @@ export class ClientHalf {
       if (this.#options.ack) ext.ack = true
     } else {
       Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
-      if (this.#state !== 'connected') message.advice = { timeout: 0 }
       // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for in the end.
-      if (this.#state === 'connected' || this.#tries > 3) by += timeout
+      const held = this.#state === 'connected' && this.#proof === 0
+      if (!held) message.advice = { timeout: 0 }
+      if (held || this.#tries > 3) by += timeout
+      else if (this.#proof > 0) by = now + this.#proof
+      this.#proof = 0
       if (this.#ack !== null) ext.ack = this.#ack
     }
     if (this.#options.timesync) ext.timesync = { tc: at, l: this.#lag, o: this.#offset }
@@ -358,6 +432,17 @@ export class ClientHalf {
   }
 
   // Receiving
+
+  /** What of an envelope are messages, after the application's extensions. */
+  #heard(envelope: readonly unknown[]): PeerMessage[] {
+    const messages: PeerMessage[] = []
+    for (const message of envelope) {
+      if (typeof (message as PeerMessage | null)?.channel !== 'string') continue
+      const heard = this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
+      if (typeof (heard as PeerMessage | null)?.channel === 'string') messages.push(heard as PeerMessage)
+    }
+    return messages
+  }
 
   #accept(message: PeerMessage, now: number, lane: Lane | undefined): void {
     const { channel, data } = message
@@ -405,7 +490,8 @@ export class ClientHalf {
     this.#ack = this.#options.ack && (ack === true || record(ack).enabled === true) ? 0 : null
     this.#clientId = clientId
     this.#session++
-    this.#restore = true
+    this.#restore = this.#options.restore
+    if (!this.#restore) for (const [channel, owner] of this.#wanted) if (owner === '') this.#wanted.delete(channel)
     this.#earliest = this.#dueAt = now + this.#advice.interval
     this.#go('welcome')
   }
@@ -499,7 +585,10 @@ export class ClientHalf {
     }
     const { role } = entry
     if (role === 'call') entry.role = 'done' // it keeps its place in flight until its reply has come too
-    if (role === 'restore' && code !== null) this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
+    if (role === 'restore' && code !== null) {
+      this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
+      this.#sink.unrestored?.(entry.channels[0]!, code, reply)
+    }
     if (role === 'plain' || role === 'call') this.#sink.settled(entry.id, code, reply)
   }
 
@@ -588,6 +677,8 @@ export class ClientHalf {
     this.#queue = []
     this.#poll = this.#clientId = null
     this.#openBy = this.#dueAt = this.#closeBy = NEVER
+    this.#next = null
+    this.#proof = 0
     this.#up = this.#kind === 'http'
     this.#sink.abort()
     this.#go('close')
@@ -609,8 +700,8 @@ function firstBy(entries: ReadonlyMap<string, Entry>): number {
   return NEVER
 }
 
-/** The channels as a list, checked as far as a fault of the caller goes; the grammar is the server's to judge. */
-function list(channels: string | readonly string[]): readonly string[] {
+/** The channels as a list, checked as far as a fault of the caller goes; the grammar is the server's to judge. @throws {TypeError} */
+export function usableChannels(channels: string | readonly string[]): readonly string[] {
   const all = typeof channels === 'string' ? [channels] : channels
   if (all.length === 0 || !all.every(name => typeof name === 'string' && /^\/./.test(name) && !name.startsWith('/meta/')))
     throw new TypeError(`not a channel to use: ${channels}`)

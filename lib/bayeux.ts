@@ -30,6 +30,7 @@ import type { Gate, Welcome } from './gate.js'
 import { type Host, isThenable, type Observer, type Peer } from './host.js'
 import { randomId } from './id.js'
 import { Limits, Seldom } from './limits.js'
+import type { Script } from './scripts.js'
 import { BayeuxSession, LocalSession } from './session.js'
 
 /** What is known of the client that asks for a handshake. */
@@ -95,13 +96,18 @@ export class Bayeux {
   /** Ends when the rules that were given last are in force. */
   #changing: Promise<unknown> = Promise.resolve()
 
-  /** @internal made by the plugin. `path`: where the server is mounted */
+  /**
+   * @internal made by the plugin
+   * @param path where the server is mounted
+   * @param script the address and the hash of a bundled client, by its name such as `client.js`, for pages that are made here; null for an unknown name
+   */
   constructor(
     host: Host,
     log: FastifyBaseLogger,
     readonly path: string,
     gate: Gate,
     filters: MarkupFilters,
+    readonly script: (name: string) => Script | null,
   ) {
     this.#host = host
     this.#log = log

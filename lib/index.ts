@@ -29,5 +29,6 @@ export {
 } from './bayeux.js'
 export type { Events } from './events.js'
 export { fastifyOptions, type PerihelionOptions, perihelion } from './plugin.js'
+export type { Script } from './scripts.js'
 export { main, type ServeExtension } from './serve.js'
 export { BayeuxSession, LocalSession } from './session.js'

@@ -33,6 +33,10 @@ export const transportOptions = {
     perTransport: true,
     help: 'Largest request body or WebSocket message.',
   },
+  scripts: {
+    default: true,
+    help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js.',
+  },
   policyTimeout: {
     default: 10_000,
     unit: 'ms',

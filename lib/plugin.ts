@@ -38,6 +38,7 @@ import { pluginOptions, type TokenOptions, type TransportOptions, tokenOptions, 
 import { Origins } from './origin.js'
 import { gather, mostFragments, mostPieces } from './pieces.js'
 import { type PollingContext, poll, refuse } from './polling.js'
+import { Scripts } from './scripts.js'
 import { bearerOf, MAX_LENGTH, Tokens } from './token.js'
 import { WebSockets } from './websocket.js'
 
@@ -98,8 +99,14 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   }
   const log = app.log.child({ part: 'bayeux' })
   const filters = new MarkupFilters()
+  const scripts = new Scripts()
   await filters.load(new Rules(channels))
-  app.decorate('bayeux', new Bayeux(host, log, settings.path, new Gate(tokens, tokenSettings.tokenRequired), filters))
+  app.decorate(
+    'bayeux',
+    new Bayeux(host, log, settings.path, new Gate(tokens, tokenSettings.tokenRequired), filters, name =>
+      scripts.find(name, app.prefix + settings.path),
+    ),
+  )
   if (engineSettings.trusted) log.warn('trusted: limits per address and per second are lifted')
 
   const sockets = server.allowed.includes('websocket') ? new WebSockets(server, maxMessageSize(own, 'websocket')) : null
@@ -123,6 +130,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
   await app.register((child, _options, done) => {
     mount(child, server, sockets, maxMessageSize(own, 'long-polling'))
+    if (settings.scripts) scripts.mount(child, settings.path)
     done()
   })
 }

@@ -13,8 +13,10 @@ const named = args.some(arg => /^(?:\.\/)?build\/test\//.test(arg))
 ensurePrerequisites()
 if (!pluginsBuilt()) step('./node_modules/.bin/tap', ['build'])
 // A full run starts from an empty build/, or the tests of deleted files would run on.
-if (named) step('./node_modules/.bin/tsc', ['-p', 'tsconfig.json'])
-else step('npm', ['run', '-s', 'build:test'])
+if (named) {
+  step('./node_modules/.bin/tsc', ['-p', 'tsconfig.json'])
+  step('node', ['scripts/bundle.mjs', 'build'])
+} else step('npm', ['run', '-s', 'build:test'])
 process.exitCode = await runTap(named ? ['--disable-coverage', ...args] : args)
 
 /** Tells whether tap's test class was made without the plugins that .taprc refuses (`npm ci` brings back the default one). */

@@ -62,6 +62,14 @@ t.test('bayeux has no I/O: nothing of Node, no timer, clock or randomness of its
   t.end()
 })
 
+t.test('the client uses of the project only the client half and its helpers, and of Node nothing but in node.ts', t => {
+  for (const file of sources('lib/client')) {
+    const others = importsOf(file).filter(module => !/^(?:lib\/client|bayeux)\//.test(module))
+    t.same(others, file.endsWith('/node.ts') ? ['ws'] : [], file)
+  }
+  t.end()
+})
+
 t.test('examples use only what lib/index.ts names', t => {
   for (const file of sources('examples'))
     t.same(

@@ -159,9 +159,15 @@ t.test('states follow each other as the table says, and only so', t => {
   const forget = (pair: Pair) => pair.answer('/meta/connect', 0, UNKNOWN)
   const leave = (pair: Pair) => pair.half.disconnect(0)
   const left = (pair: Pair) => pair.answer('/meta/disconnect', 0)
+  const resume = (pair: Pair) =>
+    pair.half.resume(
+      { clientId: 'C', ack: null, advice: { timeout: 30_000, interval: 0, maxInterval: 0 }, lastId: 9, subscriptions: [] },
+      0,
+    )
   const up = [start, welcome, connect]
   const walks: [steps: ((pair: Pair) => unknown)[], states: string][] = [
     [[leave, leave], 'closed'],
+    [[resume, resume, connect, leave, left, resume], 'connecting connected disconnecting closed connecting'],
     [[start, start, welcome, connect, connect], 'handshaking connecting connected'],
     [[start, fail, retry, fail, leave], 'handshaking closed'],
     [[start, welcome, fail, retry, connect], 'handshaking connecting broken connected'],

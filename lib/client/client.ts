@@ -1,0 +1,476 @@
+// The client's API: promises, subscriptions and events over a line to the server.
+//
+// Knows: who subscribed to what, which promise waits for which message, how bytes travel, the application's extensions.
+// Does not know: transports, deadlines, tries (link.ts), whether the session is shared with other tabs (shared-line.ts).
+// Always true: every promise settles, at the latest with `close` or when the connection is given up; a message is given once to
+// each subscription that covers its channel.
+
+import { type BinaryData, binaryMessage, binaryOf } from '../../bayeux/binary.js'
+import { usableChannels } from '../../bayeux/client.js'
+import { type ClientOptions, type ClientState, clientDefaults, type PeerMessage } from '../../bayeux/client-sink.js'
+import { coveringNames } from './channels.js'
+import { ClientError } from './error.js'
+import type { Extra, Line, LineEvents, LineFailure, Settings, TokenSource, TransportName } from './line.js'
+import { Link } from './link.js'
+import { type Message, Subscription } from './subscription.js'
+import { type Surroundings, surroundings } from './surroundings.js'
+
+/** From a channel or pattern to its data: `{ '/quotes/*': Quote, [room: `/room/${string}`]: Said }`. */
+export type ChannelMap = Record<string, unknown>
+
+type DataOf<Channels, Channel> = Channel extends keyof Channels ? Channels[Channel] : unknown
+type Chosen<Data, Channels, Channel> = [Data] extends [never] ? DataOf<Channels, Channel> : Data
+
+/** `closed` also before `connect`. `reconnecting`: it was connected, and comes back by itself. */
+export type ConnectionState = 'closed' | 'connecting' | 'connected' | 'reconnecting' | 'closing'
+
+export interface ConnectionStatus {
+  readonly state: ConnectionState
+  /** What carries the session, or would; null before `connect`. */
+  readonly transport: TransportName | null
+}
+
+export interface ClientEvents {
+  state: ConnectionStatus
+  /** Trouble of the connection, retried unless the state is `closed`; a subscription or an extension that failed. */
+  error: ClientError
+  /** Every delivery, subscribed to or not. */
+  message: Message
+  /** Every reply of the server, those to handshake and connect too. */
+  reply: PeerMessage
+}
+
+/** As CometD's: each function gives the message to go on with, which may be the same one changed, or null to drop an incoming one; nothing leaves it as it is. */
+export interface ClientExtension {
+  registered?(name: string, client: unknown): void
+  unregistered?(): void
+  incoming?(message: Record<string, unknown>): Record<string, unknown> | null | undefined
+  outgoing?(message: Record<string, unknown>): Record<string, unknown> | null | undefined
+}
+
+/** Defaults in brackets; lengths of time are ms. */
+export interface Options extends Partial<Omit<ClientOptions, 'connectionTypes' | 'restore'>> {
+  /** In the order of preference [websocket, long-polling]. `callback-polling` where nothing else may be had. */
+  readonly transports?: readonly TransportName[]
+  /** Sent as `ext.token` with each handshake; a function is asked anew each time. */
+  readonly token?: TokenSource
+  /** Of every request; on WebSocket only from Node. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Sub-protocols of WebSocket. */
+  readonly protocols?: readonly string[]
+  /** Until a WebSocket that does not open or says nothing is given up for long-polling [4,000]. */
+  readonly openTimeout?: number
+  /** WebSocket is tried again after about base × 2ⁿ [10,000], at most max [300,000]. */
+  readonly upgradeBase?: number
+  readonly upgradeMax?: number
+  /** Keep the session over a reload of the page [true]. */
+  readonly reload?: boolean
+  /** Messages that may wait for the loop over a subscription [10,000]. */
+  readonly maxBacklog?: number
+}
+
+/** @internal */
+export type LineMaker = (settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) => Line
+
+const EARLY = 1_000 // deliveries that a page after its reload may get before it has subscribed again
+const EARLY_FOR = 10_000
+
+interface Waiting {
+  resolve(reply: PeerMessage | null): void
+  reject(error: ClientError): void
+}
+
+/** Subscriptions to one channel; the server knows of one. */
+interface Subscribed {
+  readonly subscriptions: Set<Subscription>
+  readonly ready: Promise<void>
+}
+
+/**
+ * A client of one Bayeux server: ours, CometD's or another's.
+ *
+ * What is published and subscribed before `connect`, or while the connection is broken, waits (at most `maxQueue` messages) and is
+ * sent in order. Subscriptions are made again in each new session. Nothing here throws because of what the server sends.
+ *
+ * @typeParam Channels the data of each channel
+ */
+export class Client<Channels extends object = ChannelMap> {
+  readonly #around: Surroundings
+  readonly #line: Line
+  readonly #maxBacklog: number
+  readonly #heard: { [Name in keyof ClientEvents]: Set<(event: ClientEvents[Name]) => void> } = {
+    state: new Set(),
+    error: new Set(),
+    message: new Set(),
+    reply: new Set(),
+  }
+  readonly #extensions = new Map<string, ClientExtension>()
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #channels = new Map<string, Subscribed>()
+  #connecting: { readonly promise: Promise<void>; resolve(): void; reject(error: ClientError): void } | null = null
+  #wasConnected = false
+  #told = ''
+  #fault: ClientError | null = null
+  #closing: (() => void)[] = []
+  #early: Message[] | null = null
+
+  /**
+   * @param url of the server, such as `/cometd` (of the page's origin) or `https://host/cometd`
+   * @param around where it runs; tests give their own
+   * @param makeLine where the session is; by default in this context
+   * @throws {TypeError} the URL is none, or no transport can be had here
+   */
+  constructor(
+    url: string | URL,
+    options: Options = {},
+    around: Surroundings = surroundings(),
+    makeLine: LineMaker = (...given) => new Link(...given),
+  ) {
+    const { token, maxBacklog = 10_000, ...rest } = options
+    this.#around = around
+    this.#maxBacklog = maxBacklog
+    this.#line = makeLine(settingsOf(url, rest), token, around, this.#events())
+  }
+
+  get state(): ConnectionState {
+    const { state } = this.#line
+    if (state === 'new') return 'closed'
+    if (state === 'disconnecting') return 'closing'
+    if (state === 'connected' || state === 'closed') return state
+    return this.#wasConnected ? 'reconnecting' : 'connecting'
+  }
+
+  get transport(): TransportName | null {
+    return this.#line.state === 'new' ? null : this.#line.transport
+  }
+
+  /** The session's id; null while there is none. */
+  get clientId(): string | null {
+    return this.#line.clientId
+  }
+
+  /** Epoch ms by the server's clock, as far as it is known (timesync). */
+  serverTime(): number {
+    return this.#around.now() + (this.#line.offset ?? 0)
+  }
+
+  /**
+   * Connects, and stays connected until `close`.
+   *
+   * @returns fulfilled when the session is up; rejected with a `ClientError` when the server refuses for good, or by `close`
+   */
+  connect(): Promise<void> {
+    if (this.#line.state === 'connected') return Promise.resolve()
+    if (this.#connecting !== null) return this.#connecting.promise
+    let resolve!: () => void
+    let reject!: (error: ClientError) => void
+    const promise = new Promise<void>((yes, no) => {
+      resolve = yes
+      reject = no
+    })
+    this.#connecting = { promise, resolve, reject }
+    this.#fault = null
+    this.#line.start()
+    return promise
+  }
+
+  /** Sends what waits and ends the session. @returns fulfilled once it is closed */
+  close(): Promise<void> {
+    const { state } = this.#line
+    if (state === 'new' || state === 'closed') return Promise.resolve()
+    return new Promise(resolve => {
+      this.#closing.push(resolve)
+      this.#line.disconnect()
+    })
+  }
+
+  /**
+   * Subscribes to a channel or pattern. The same channel may be subscribed to several times over; the server delivers once.
+   * On a service channel it hears what the server delivers to this session, without asking it for anything.
+   *
+   * @param callback gets each message; without it, loop over what is returned
+   * @throws {TypeError} not a channel to subscribe to
+   */
+  subscribe<Data = never, Channel extends string = string>(
+    channel: Channel | (keyof Channels & string),
+    callback?: (message: Message<Chosen<Data, Channels, Channel>>) => void,
+    extra?: Extra,
+  ): Subscription<Chosen<Data, Channels, Channel>> {
+    usableChannels(channel)
+    let known = this.#channels.get(channel)
+    if (known === undefined) {
+      const ready = channel.startsWith('/service/') ? Promise.resolve() : this.#ask(() => this.#line.subscribe(channel, extra))
+      known = { subscriptions: new Set(), ready: ready as Promise<void> }
+      this.#channels.set(channel, known)
+      known.ready.catch((error: ClientError) => this.#lose(channel, error, known!))
+    }
+    const owner = { maxBacklog: this.#maxBacklog, left: (subscription: Subscription) => this.#left(subscription) }
+    const subscription = new Subscription<Chosen<Data, Channels, Channel>>(channel, known.ready, owner, callback ?? null)
+    known.subscriptions.add(subscription)
+    this.#giveEarly(subscription)
+    return subscription
+  }
+
+  /**
+   * Publishes, also bytes: a `Uint8Array` as `data` travels as text and is a `Uint8Array` again where it is received.
+   *
+   * @param extra further fields of the message, such as `ext`
+   * @returns the server's reply; rejected with a `ClientError`: refused, not sent, or its fate unknown (`TIMEOUT`, `CONNECTION_FAILED`)
+   */
+  async publish<Channel extends string>(
+    channel: Channel | (keyof Channels & string),
+    data: DataOf<Channels, Channel> | Uint8Array,
+    extra?: Extra,
+  ): Promise<PeerMessage> {
+    const [content, fields] = bytesOf(data, extra)
+    return (await this.#ask(() => this.#line.publish(channel, content, fields))) as PeerMessage
+  }
+
+  /** Calls the service `/service/<target>`. @returns the data of its answer; rejected as `publish`, `REFUSED` with the answer in `reply` */
+  async call<Result = unknown>(target: string, data?: unknown, extra?: Extra): Promise<Result> {
+    const [content, fields] = bytesOf(data ?? {}, extra)
+    const reply = (await this.#ask(() => this.#line.call(target, content, fields)))!
+    return this.#opened(reply).data as Result
+  }
+
+  /** What `work` sends leaves in one envelope. */
+  batch<T>(work: () => T): T {
+    this.#line.startBatch()
+    try {
+      return work()
+    } finally {
+      this.#line.endBatch()
+    }
+  }
+
+  /** @returns the way to hear no more */
+  on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void {
+    const listeners = this.#heard[name] as Set<(event: ClientEvents[Name]) => void>
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+
+  /**
+   * Extensions see outgoing messages in the order of their registration, incoming ones in the reverse.
+   * One that throws is reported by `error`, and the message goes on as it was. With `SharedClient` they see what this tab sends and gets, not handshakes and connects.
+   *
+   * @throws {TypeError} the name is taken
+   */
+  registerExtension(name: string, extension: ClientExtension): void {
+    if (this.#extensions.has(name)) throw new TypeError(`extension ${name} is there already`)
+    this.#extensions.set(name, extension)
+    extension.registered?.(name, this)
+  }
+
+  /** @returns whether there was one */
+  unregisterExtension(name: string): boolean {
+    const extension = this.#extensions.get(name)
+    extension?.unregistered?.()
+    return this.#extensions.delete(name)
+  }
+
+  // What the line tells
+
+  #events(): LineEvents {
+    return {
+      message: message => this.#deliver(message),
+      reply: reply => this.#emit('reply', reply),
+      settled: (id, code, reply) => this.#settled(id, code, reply),
+      unrestored: (channel, code, reply) =>
+        this.#lose(channel, new ClientError(code, channel, reply), this.#channels.get(channel)),
+      failure: (code, detail) => {
+        this.#fault = new ClientError(code, detail)
+        this.#emit('error', this.#fault)
+      },
+      state: state => this.#changed(state),
+      resumed: subscriptions => this.#resumed(subscriptions),
+      outgoing: message => this.#outgoing(message),
+      incoming: message => this.#through('incoming', message, [...this.#extensions.values()].reverse()) as PeerMessage | null,
+    }
+  }
+
+  #changed(state: ClientState): void {
+    if (state === 'connected') {
+      this.#wasConnected = true
+      this.#connecting?.resolve()
+      this.#connecting = null
+    }
+    if (state === 'closed') {
+      this.#wasConnected = false
+      queueMicrotask(() => this.#over()) // the reason is told after the state
+    }
+    const told = `${this.state} ${this.transport}`
+    if (told === this.#told) return
+    this.#told = told
+    this.#emit('state', { state: this.state, transport: this.transport })
+  }
+
+  /** Closed: whoever still waits is told why. */
+  #over(): void {
+    const wished = this.#closing.length > 0
+    const error = (!wished && this.#fault) || new ClientError('DISCONNECTED')
+    this.#connecting?.reject(error)
+    this.#connecting = null
+    for (const [id, waiting] of this.#waiting) {
+      this.#waiting.delete(id)
+      waiting.reject(error)
+    }
+    for (const [channel, known] of this.#channels) this.#lose(channel, wished ? null : error, known)
+    const closing = this.#closing
+    this.#closing = []
+    for (const resolve of closing) resolve()
+  }
+
+  #settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    if (code === null) waiting?.resolve(reply)
+    else waiting?.reject(new ClientError(code, '', reply))
+  }
+
+  /** Sends a message and waits for what becomes of it. */
+  #ask(send: () => string | null): Promise<PeerMessage | null> {
+    return new Promise((resolve, reject) => {
+      const id = send()
+      if (id === null) {
+        const over = this.#line.state === 'closed' || this.#line.state === 'disconnecting'
+        reject(new ClientError(over ? 'CLOSED' : 'OUTBOX_FULL'))
+      } else this.#waiting.set(id, { resolve, reject })
+    })
+  }
+
+  // Subscriptions
+
+  async #left(subscription: Subscription): Promise<void> {
+    const { channel } = subscription
+    const known = this.#channels.get(channel)
+    if (known === undefined || !known.subscriptions.delete(subscription) || known.subscriptions.size > 0) return
+    this.#channels.delete(channel)
+    if (channel.startsWith('/service/')) return
+    await this.#ask(() => this.#line.unsubscribe(channel)).catch(() => {}) // then there is nothing to unsubscribe from
+  }
+
+  #lose(channel: string, error: ClientError | null, known: Subscribed | undefined): void {
+    if (known === undefined) return
+    if (this.#channels.get(channel) === known) this.#channels.delete(channel)
+    if (error?.code === 'REFUSED') this.#emit('error', error)
+    for (const subscription of known.subscriptions) subscription.end(error)
+    known.subscriptions.clear()
+  }
+
+  #deliver(raw: PeerMessage): void {
+    const message = this.#opened(raw)
+    this.#emit('message', message)
+    let heard = false
+    for (const name of coveringNames(message.channel)) {
+      const known = this.#channels.get(name)
+      if (known === undefined) continue
+      heard = true
+      for (const subscription of [...known.subscriptions]) this.#guard(() => subscription.give(message))
+    }
+    if (!heard && this.#early !== null && this.#early.length < EARLY) this.#early.push(message)
+  }
+
+  /** The bytes of a binary message in the place of their text. */
+  #opened(message: PeerMessage): Message {
+    try {
+      const content = binaryOf(message as never)
+      if (content === null) return message as unknown as Message
+      const { bytes, ...binary } = content
+      return { ...message, data: bytes, binary }
+    } catch (error) {
+      this.#emit('error', new ClientError('BINARY_INVALID', String(error)))
+      return message as unknown as Message
+    }
+  }
+
+  /** The page was loaded again: what comes for it before it has subscribed again is kept for a while, and what it does not subscribe to again is left. */
+  #resumed(subscriptions: readonly string[]): void {
+    this.#early = []
+    this.#around.after(EARLY_FOR, () => {
+      this.#early = null
+      for (const channel of subscriptions) if (!this.#channels.has(channel)) this.#line.unsubscribe(channel)
+    })
+  }
+
+  #giveEarly(subscription: Subscription): void {
+    const early = this.#early ?? []
+    const wanted = early.filter(message => coveringNames(message.channel).includes(subscription.channel))
+    if (wanted.length === 0) return
+    this.#early = early.filter(message => !wanted.includes(message))
+    queueMicrotask(() => {
+      for (const message of wanted) this.#guard(() => subscription.give(message))
+    })
+  }
+
+  // The application's code
+
+  #emit<Name extends keyof ClientEvents>(name: Name, event: ClientEvents[Name]): void {
+    for (const listener of [...this.#heard[name]]) this.#guard(() => listener(event))
+  }
+
+  /** What the application throws out of a callback is its own, and stops nothing here. */
+  #guard(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      if (typeof reportError === 'function') reportError(error)
+      else console.error(error)
+    }
+  }
+
+  /** Changes the message in place: what a reply will name is in the half already, so none can be dropped. */
+  #outgoing(message: Record<string, unknown>): void {
+    const changed = this.#through('outgoing', message, [...this.#extensions.values()])
+    if (changed === null || changed === message) return
+    for (const field of Object.keys(message)) delete message[field]
+    Object.assign(message, changed)
+  }
+
+  #through(
+    direction: 'incoming' | 'outgoing',
+    message: Record<string, unknown>,
+    extensions: readonly ClientExtension[],
+  ): Record<string, unknown> | null {
+    let now: Record<string, unknown> | null = message
+    for (const extension of extensions) {
+      this.#guard(() => {
+        const next = extension[direction]?.(now!)
+        if (next !== undefined) now = next
+      })
+      if (now === null) break
+    }
+    return now
+  }
+}
+
+function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBacklog'>): Settings {
+  const base = globalThis.location?.href
+  const absolute = new URL(url, base === 'about:blank' ? undefined : base)
+  if (!/^https?:$/.test(absolute.protocol)) throw new TypeError(`not an http or https URL: ${url}`)
+  absolute.hash = ''
+  const { transports = ['websocket', 'long-polling'] } = options
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return {
+    ...clientDefaults,
+    backoffMax: 20_000,
+    protocols: [],
+    headers: {},
+    openTimeout: 4_000,
+    upgradeBase: 10_000,
+    upgradeMax: 300_000,
+    reload: true,
+    ...(transports.includes('callback-polling') ? { maxEnvelope: 1_500 } : null),
+    ...given,
+    url: absolute.href.replace(/\/$/, ''),
+    transports,
+    connectionTypes: transports,
+  }
+}
+
+function bytesOf(data: unknown, extra: Extra | undefined): [data: unknown, extra: Extra | undefined] {
+  if (!(data instanceof Uint8Array)) return [data, extra]
+  const { last = true, meta, ...rest } = (extra ?? {}) as Extra & Partial<BinaryData>
+  const { data: text, ext } = binaryMessage({ bytes: data, last, ...(meta === undefined ? null : { meta }) })
+  return [text, { ...rest, ext: { ...(rest['ext'] as object | undefined), ...ext } }]
+}

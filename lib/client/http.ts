@@ -1,0 +1,112 @@
+// HTTP as a client's transport: one request a send, by fetch (long-polling) or by script elements (callback-polling).
+//
+// Knows: what a request looks like, that a response is the end of its lane.
+// Does not know: messages, when to try again.
+
+import type { Lane } from '../../bayeux/client-sink.js'
+import type { Surroundings } from './surroundings.js'
+
+export interface Requests {
+  /** `leaving`: the page may go before the answer comes. */
+  send(text: string, lane: Lane, leaving: boolean): void
+  /** Drops the request in flight on this lane, or all; nothing of it is reported. */
+  abort(lane?: Lane): void
+}
+
+export interface Answers {
+  received(text: string, lane: Lane): void
+  failed(lane: Lane, why: string): void
+}
+
+const KEEPALIVE_MAX = 60_000 // browsers refuse more
+
+export function longPolling(
+  around: Surroundings,
+  url: string,
+  headers: () => Readonly<Record<string, string>>,
+  on: Answers,
+): Requests {
+  const running = new Map<Lane, AbortController>()
+  return {
+    send(text, lane, leaving) {
+      const control = new AbortController()
+      running.set(lane, control)
+      const ask = async (): Promise<void> => {
+        let answer = ''
+        let why: string | null = null
+        try {
+          const response = await around.fetch(url, {
+            method: 'POST',
+            headers: { ...headers(), 'Content-Type': 'application/json;charset=UTF-8' },
+            body: text,
+            credentials: 'include',
+            cache: 'no-store',
+            keepalive: leaving && text.length < KEEPALIVE_MAX,
+            signal: control.signal,
+          })
+          if (response.status === 200) answer = await response.text()
+          else {
+            why = `HTTP ${response.status}`
+            await response.body?.cancel()
+          }
+        } catch (error) {
+          why = String(error)
+        }
+        if (running.get(lane) !== control) return
+        running.delete(lane)
+        if (why === null) on.received(answer, lane)
+        else on.failed(lane, why)
+      }
+      void ask()
+    },
+    abort(lane) {
+      for (const [name, control] of running) {
+        if (lane !== undefined && name !== lane) continue
+        running.delete(name)
+        control.abort()
+      }
+    },
+  }
+}
+
+let callbacks = 0
+
+/** Only where there is a document. Envelopes travel in the URL, so keep them short (`maxEnvelope`). */
+export function callbackPolling(document: Document, url: string, on: Answers): Requests {
+  const running = new Map<Lane, () => void>()
+  return {
+    send(text, lane) {
+      const name = `_perihelion${++callbacks}`
+      const script = document.createElement('script')
+      const scope = globalThis as unknown as Record<string, unknown>
+      let over = false
+      const end = (): void => {
+        over = true
+        running.delete(lane)
+        script.remove()
+        delete scope[name]
+      }
+      scope[name] = (envelope: unknown) => {
+        if (over) return
+        end()
+        on.received(JSON.stringify(envelope) ?? '', lane)
+      }
+      script.onload = script.onerror = () => {
+        if (over) return
+        end()
+        on.failed(lane, 'no answer in the script')
+      }
+      // A script that is dropped runs all the same when it comes, and then finds a function that does nothing.
+      running.set(lane, () => {
+        end()
+        scope[name] = () => delete scope[name]
+      })
+      const sign = url.includes('?') ? '&' : '?'
+      script.src = `${url}${sign}message=${encodeURIComponent(text)}&jsonp=${name}`
+      document.head.append(script)
+    },
+    abort(lane) {
+      for (const [name, drop] of [...running]) if (lane === undefined || name === lane) drop()
+    },
+  }
+}

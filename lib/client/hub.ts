@@ -1,0 +1,165 @@
+// The session that tabs share, in a SharedWorker (shared.ts).
+//
+// Knows: which tab wants which channels and waits for which answers, how a tab that is gone is noticed.
+// Does not know: what tabs make of it (shared-line.ts), transports (link.ts).
+// Always true: the session is subscribed to what some tab wants; it ends with the last tab.
+
+import type { PeerMessage } from '../../bayeux/client-sink.js'
+import { coveringNames } from './channels.js'
+import type { LineEvents, LineFailure, Settings } from './line.js'
+import { Link } from './link.js'
+import type { News, Wish } from './shared-line.js'
+import type { Surroundings } from './surroundings.js'
+
+interface Tab {
+  readonly tell: (news: News) => void
+  readonly wanted: Set<string>
+  token: string | boolean
+  /** Messages whose fate it waits for. */
+  waiting: number
+  leaving: boolean
+}
+
+export class Hub {
+  readonly #link: Link
+  readonly #tabs = new Set<Tab>()
+  /** Message id of the session to the tab's number for it. */
+  readonly #owners = new Map<string, readonly [tab: Tab, number: string]>()
+  #token: (token: string | null) => void = () => {}
+
+  constructor(settings: Settings, around: Surroundings) {
+    this.#link = new Link({ ...settings, reload: false }, () => this.#askToken(), around, this.#events())
+  }
+
+  add(port: MessagePort): void {
+    const tell = (news: News): void => port.postMessage(news)
+    const tab: Tab = { tell, wanted: new Set(), token: false, waiting: 0, leaving: false }
+    port.onmessage = ({ data }) => this.#wish(tab, data)
+  }
+
+  #wish(tab: Tab, wish: Wish): void {
+    const link = this.#link
+    switch (wish[0]) {
+      case 'join':
+        this.#tabs.add(tab)
+        tab.token = wish[2]
+        if (wish[1] !== '') void navigator.locks.request(wish[1], () => this.#gone(tab))
+        return tab.tell(this.#state())
+      case 'start':
+        link.start()
+        return tab.tell(this.#state())
+      case 'wake':
+        return link.wake()
+      case 'leave':
+        return this.#leave(tab)
+      case 'gone':
+        return this.#gone(tab)
+      case 'token':
+        return this.#token(wish[1])
+      case 'batch':
+        link.startBatch()
+        for (const inner of wish[1]) this.#wish(tab, inner)
+        return link.endBatch()
+      case 'subscribe':
+        tab.wanted.add(wish[2])
+        return this.#send(tab, wish[1], () => link.subscribe(wish[2], wish[3]))
+      case 'unsubscribe':
+        tab.wanted.delete(wish[2])
+        if (this.#isWanted(wish[2])) return tab.tell(['settled', wish[1], null, null])
+        return this.#send(tab, wish[1], () => link.unsubscribe(wish[2], wish[3]))
+      case 'publish':
+      case 'call':
+        return this.#send(tab, wish[1], () => link[wish[0]](wish[2], wish[3], wish[4]))
+    }
+  }
+
+  #send(tab: Tab, number: string, send: () => string | null): void {
+    const id = send()
+    if (id === null) return tab.tell(['settled', number, this.#link.state === 'closed' ? 'CLOSED' : 'OUTBOX_FULL', null])
+    tab.waiting++
+    this.#owners.set(id, [tab, number])
+  }
+
+  #isWanted(channel: string): boolean {
+    for (const tab of this.#tabs) if (tab.wanted.has(channel)) return true
+    return false
+  }
+
+  /** A tab that closes: what it sent is waited for. */
+  #leave(tab: Tab): void {
+    tab.leaving = true
+    if (this.#tabs.size === 1 && this.#tabs.has(tab)) this.#link.disconnect()
+    else this.#unsubscribe(tab)
+    if (tab.waiting === 0 && this.#tabs.size > 1) this.#left(tab)
+  }
+
+  #left(tab: Tab): void {
+    tab.tell(['left'])
+    this.#gone(tab)
+  }
+
+  /** Without a word: its page was closed, or has crashed. */
+  #gone(tab: Tab): void {
+    if (!this.#tabs.delete(tab)) return
+    this.#unsubscribe(tab)
+    if (this.#tabs.size === 0) this.#link.disconnect()
+  }
+
+  #unsubscribe(tab: Tab): void {
+    const wanted = [...tab.wanted]
+    tab.wanted.clear()
+    for (const channel of wanted) if (!this.#isWanted(channel)) this.#link.unsubscribe(channel)
+  }
+
+  #askToken(): Promise<string | null> {
+    const tab = [...this.#tabs].at(-1)
+    if (typeof tab?.token === 'string') return Promise.resolve(tab.token)
+    if (tab?.token !== true) return Promise.resolve(null)
+    tab.tell(['token'])
+    return new Promise(resolve => {
+      this.#token = resolve
+    })
+  }
+
+  #state(): News {
+    const { state, clientId, transport, offset } = this.#link
+    return ['state', state, clientId, transport, offset]
+  }
+
+  #events(): LineEvents {
+    const all = (news: News): void => {
+      for (const tab of this.#tabs) tab.tell(news)
+    }
+    return {
+      message: message => this.#deliver(message),
+      reply: reply => all(['reply', reply]),
+      settled: (id, code, reply) => this.#settled(id, code, reply),
+      unrestored: (channel, code, reply) => {
+        for (const tab of this.#tabs) if (tab.wanted.delete(channel)) tab.tell(['unrestored', channel, code, reply])
+      },
+      failure: (code, detail) => all(['failure', code, detail]),
+      state: state => {
+        all(this.#state())
+        if (state === 'closed') for (const tab of [...this.#tabs]) if (tab.leaving) this.#left(tab)
+      },
+      resumed: () => {},
+      outgoing: () => {},
+      incoming: message => message,
+    }
+  }
+
+  #deliver(message: PeerMessage): void {
+    const names = coveringNames(message.channel)
+    const toAll = message.channel.startsWith('/service/') // delivered to the session, not to a subscription
+    for (const tab of this.#tabs) if (toAll || names.some(name => tab.wanted.has(name))) tab.tell(['message', message])
+  }
+
+  #settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void {
+    const [tab, number] = this.#owners.get(id) ?? []
+    this.#owners.delete(id)
+    if (tab === undefined || number === undefined) return
+    tab.waiting--
+    tab.tell(['settled', number, code, reply])
+    if (tab.leaving && tab.waiting === 0 && this.#tabs.size > 1) this.#left(tab)
+  }
+}

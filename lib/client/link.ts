@@ -1,0 +1,406 @@
+// A client's session in this context: one client half and the transports it has.
+//
+// Knows: which transport carries the session, when to fall back, when to try a better one, how a dead line is found out.
+// Does not know: Bayeux messages (bayeux/client.ts), promises and patterns (client.ts).
+// Always true: at most one socket carries the session, at most one more is tried beside it; one alarm is set for the next deadline;
+// after `closed` nothing is: no alarm, no socket, no request.
+
+import { ClientHalf } from '../../bayeux/client.js'
+import type { ClientFailure, ClientSink, ClientState, Lane, SavedSession } from '../../bayeux/client-sink.js'
+import { callbackPolling, longPolling, type Requests } from './http.js'
+import type { Extra, Line, LineEvents, Settings, TokenSource, TransportName } from './line.js'
+import type { Socket, Surroundings } from './surroundings.js'
+
+const NEVER = Number.POSITIVE_INFINITY
+/** An alarm that rings so much later than it was set for has slept, ms. */
+const LATE = 3_000
+/** The longest time without a look at the clock, ms: so soon a machine that slept notices. */
+const LOOK = 10_000
+const STORED = 'perihelion:'
+/** What a page kept is of no use to one that comes later, ms: it is not a reload any more. */
+const KEPT = 60_000
+
+/** The socket in use or on trial. */
+interface Trial {
+  /** null where the browser refused to make one. */
+  socket: Socket | null
+  open: boolean
+  /** Something came over it. */
+  proved: boolean
+}
+
+export class Link implements Line {
+  readonly #settings: Settings
+  readonly #around: Surroundings
+  readonly #on: LineEvents
+  readonly #token: TokenSource | undefined
+  readonly #half: ClientHalf
+  readonly #requests: Requests
+  readonly #http: TransportName | null
+  /** Whether WebSocket is wanted and there; and whether the server offers it. */
+  readonly #able: boolean
+  #wanted: boolean
+  #used: Trial | null = null
+  #spare: Trial | null = null
+  /** Until when the socket in use has to open, and then to say something. */
+  #proveBy = NEVER
+  #spareBy = NEVER
+  #upgradeAt = NEVER
+  /** How often HTTP had to stand in for WebSocket, one after the other. */
+  #fallbacks = 0
+  #sends = 0
+  #alarmAt = NEVER
+  #callOff: () => void = () => {}
+  #ringing = false
+  #deaf: () => void = () => {}
+
+  /** @throws {TypeError} none of `transports` can be had here */
+  constructor(settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
+    this.#settings = settings
+    this.#token = token
+    this.#around = around
+    this.#on = on
+    const { transports, url } = settings
+    this.#http = transports.find(name => name !== 'websocket') ?? null
+    this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
+    if (!this.#wanted && this.#http === null) throw new TypeError('no transport: WebSocket is not to be had here')
+    const answers = {
+      received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
+      failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
+    }
+    this.#requests =
+      this.#http === 'callback-polling'
+        ? callbackPolling(document, url, answers)
+        : longPolling(around, url, () => settings.headers, answers)
+    this.#half = new ClientHalf(this.#sink(), this.#wanted ? 'websocket' : 'http', settings)
+  }
+
+  get state(): ClientState {
+    return this.#half.state
+  }
+
+  get clientId(): string | null {
+    return this.#half.clientId
+  }
+
+  get transport(): TransportName | null {
+    return this.#half.kind === 'websocket' ? 'websocket' : this.#http
+  }
+
+  get offset(): number | null {
+    return this.#half.offset
+  }
+
+  start(): void {
+    this.#deaf()
+    this.#deaf = this.#around.listen(event => this.#page(event))
+    const saved = this.#recall()
+    this.#do(now => {
+      if (saved === null) return this.#half.handshake(now)
+      this.#on.resumed(saved.subscriptions)
+      this.#half.resume(saved, now)
+    })
+  }
+
+  subscribe(channel: string, extra?: Extra): string | null {
+    return this.#do(now => this.#half.subscribe(channel, now, extra))
+  }
+
+  unsubscribe(channel: string, extra?: Extra): string | null {
+    return this.#do(now => this.#half.unsubscribe(channel, now, extra))
+  }
+
+  publish(channel: string, data: unknown, extra?: Extra): string | null {
+    return this.#do(now => this.#half.publish(channel, data, now, extra))
+  }
+
+  call(target: string, data: unknown, extra?: Extra): string | null {
+    return this.#do(now => this.#half.call(target, data, now, extra))
+  }
+
+  startBatch(): void {
+    this.#half.startBatch()
+  }
+
+  endBatch(): void {
+    this.#do(now => this.#half.endBatch(now))
+  }
+
+  disconnect(): void {
+    this.#do(now => this.#half.disconnect(now))
+  }
+
+  /** The network may have changed, the machine have slept. */
+  wake(): void {
+    this.#do(now => this.#check(now))
+  }
+
+  /** Every input of the half goes through here, so that its next deadline is looked for afterwards. */
+  #do<T>(input: (now: number) => T): T {
+    const result = input(this.#around.now())
+    if (!this.#ringing) {
+      this.#ringing = true
+      queueMicrotask(() => this.#ring())
+    }
+    return result
+  }
+
+  /** Does what is due and sets the alarm for what comes next. */
+  #ring(): void {
+    this.#ringing = false
+    const now = this.#around.now()
+    this.#callOff()
+    if (now - this.#alarmAt > LATE) this.#check(now)
+    if (this.#proveBy <= now) this.#lost('the WebSocket is mute', now)
+    if (this.#spareBy <= now) this.#spareLost(now)
+    if (this.#upgradeAt <= now) this.#tryUpgrade(now)
+    const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
+    if (this.state === 'closed' || this.state === 'new') return this.#rest()
+    this.#alarmAt = Math.min(at, now + LOOK)
+    this.#callOff = this.#around.after(Math.max(0, this.#alarmAt - now), () => this.#ring())
+  }
+
+  #rest(): void {
+    this.#callOff()
+    this.#callOff = () => {}
+    this.#deaf()
+    this.#alarmAt = this.#proveBy = this.#upgradeAt = NEVER
+    this.#dropSpare()
+  }
+
+  #sink(): ClientSink {
+    const on = this.#on
+    return {
+      ...on, // the rest goes on as it is
+      open: () => this.#open(),
+      send: (text, lane) => this.#send(text, lane),
+      abort: lane => this.#drop(lane),
+      message: (_channel, message) => on.message(message),
+      reply: reply => {
+        if (reply.channel === '/meta/handshake' && reply['successful'] === true) this.#offered(reply['supportedConnectionTypes'])
+        on.reply(reply)
+      },
+      failure: (code, detail) => {
+        this.#failed(code)
+        on.failure(code, detail)
+      },
+      state: state => {
+        if (state === 'connected') this.#connected()
+        on.state(state)
+      },
+      random: () => this.#around.random(),
+      outgoing: message => {
+        if (message['channel'] === '/meta/handshake' && typeof this.#token === 'string') addToken(message, this.#token)
+        on.outgoing(message)
+      },
+    }
+  }
+
+  // Sending
+
+  #send(text: string, lane: Lane): void {
+    const token = this.#token
+    if (typeof token !== 'function' || lane !== 'connect' || this.clientId !== null) return this.#transmit(text, lane)
+    const send = ++this.#sends
+    const still = (): boolean => send === this.#sends
+    Promise.resolve()
+      .then(token)
+      .then(
+        value => {
+          if (!still()) return
+          const messages = JSON.parse(text) as Record<string, unknown>[]
+          if (value !== null) addToken(messages[0]!, value)
+          this.#transmit(JSON.stringify(messages), lane)
+        },
+        error => still() && this.#do(now => this.#half.failed(now, 'connect', String(error))),
+      )
+  }
+
+  #transmit(text: string, lane: Lane): void {
+    if (this.#half.kind === 'http') return this.#requests.send(text, lane, this.state === 'disconnecting')
+    try {
+      this.#used?.socket?.send(text)
+    } catch {
+      // it is closing, which its own event tells
+    }
+  }
+
+  #drop(lane?: Lane): void {
+    if (lane !== 'other') this.#sends++
+    this.#requests.abort(lane)
+    if (lane !== undefined) return
+    shut(this.#used)
+    this.#used = null
+    this.#proveBy = NEVER
+  }
+
+  // WebSocket
+
+  #open(): void {
+    const spare = this.#spare
+    const now = this.#around.now()
+    this.#proveBy = now + this.#settings.openTimeout
+    if (spare?.open) {
+      this.#spare = null
+      this.#spareBy = NEVER
+      this.#used = spare
+      this.#half.opened(now)
+    } else {
+      this.#dropSpare()
+      this.#used = this.#connect()
+    }
+  }
+
+  #connect(): Trial {
+    const { url, protocols, headers } = this.#settings
+    const trial: Trial = { socket: null, open: false, proved: false }
+    try {
+      const socket = this.#around.openSocket!(url.replace(/^http/, 'ws'), protocols, headers)
+      socket.onopen = () => this.#opened(trial)
+      socket.onmessage = ({ data }) => this.#heard(trial, data)
+      socket.onclose = ({ code, reason }) => this.#closed(trial, `WebSocket closed: ${code} ${reason}`)
+      socket.onerror = () => this.#closed(trial, 'WebSocket failed')
+      trial.socket = socket
+    } catch (error) {
+      queueMicrotask(() => this.#closed(trial, String(error))) // such as a page over TLS and a server without
+    }
+    return trial
+  }
+
+  #opened(trial: Trial): void {
+    trial.open = true
+    this.#do(now => {
+      if (trial === this.#used) {
+        this.#proveBy = now + this.#settings.openTimeout
+        this.#half.opened(now)
+      } else if (trial === this.#spare) {
+        this.#spareBy = NEVER
+        this.#half.useNext('websocket', now) // as soon as nothing is in flight
+        if (this.state !== 'connected') this.#half.wake(now)
+      }
+    })
+  }
+
+  #heard(trial: Trial, data: unknown): void {
+    if (trial !== this.#used) return
+    const first = !trial.proved
+    trial.proved = true
+    this.#proveBy = NEVER
+    this.#do(now => this.#half.received(String(data), now))
+    if (!first) return
+    this.#fallbacks = 0
+    this.#upgradeAt = NEVER
+    if (this.state === 'connected') this.#on.state('connected') // it may have moved here
+  }
+
+  #closed(trial: Trial, why: string): void {
+    shut(trial)
+    if (trial === this.#used) this.#do(now => this.#lost(why, now))
+    else if (trial === this.#spare) this.#do(now => this.#spareLost(now))
+  }
+
+  /** The socket in use is no more. One that never said anything gives way to HTTP at once. */
+  #lost(why: string, now: number): void {
+    const proved = this.#used?.proved === true
+    shut(this.#used)
+    this.#used = null
+    this.#proveBy = NEVER
+    this.#half.failed(now, undefined, why)
+    if (proved || this.#http === null || this.state === 'closed') return
+    this.#half.use('http', now)
+  }
+
+  // The way back to WebSocket
+
+  #offered(types: unknown): void {
+    this.#wanted = this.#able && (!Array.isArray(types) || types.includes('websocket'))
+  }
+
+  #connected(): void {
+    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null)
+      this.#planUpgrade(this.#around.now())
+  }
+
+  /** The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
+  #failed(code: ClientFailure): void {
+    const broken = this.state === 'broken' || this.state === 'handshaking'
+    const network = code === 'CONNECTION_FAILED' || code === 'TIMEOUT'
+    if (broken && network && this.#half.kind === 'http' && this.#fallbacks === 0 && this.#wanted)
+      this.#half.useNext('websocket', this.#around.now())
+  }
+
+  #planUpgrade(now: number): void {
+    const { upgradeBase, upgradeMax } = this.#settings
+    const wait = Math.min(upgradeMax, upgradeBase * 2 ** this.#fallbacks++)
+    this.#upgradeAt = now + wait * (0.75 + this.#around.random() / 2)
+  }
+
+  #tryUpgrade(now: number): void {
+    this.#upgradeAt = NEVER
+    if (!this.#wanted || this.#half.kind === 'websocket' || this.#spare !== null) return
+    this.#spareBy = now + this.#settings.openTimeout
+    this.#spare = this.#connect()
+  }
+
+  #spareLost(now: number): void {
+    this.#dropSpare()
+    if (this.#half.kind === 'websocket') return
+    this.#half.useNext('http', now)
+    if (this.#wanted) this.#planUpgrade(now)
+  }
+
+  #dropSpare(): void {
+    shut(this.#spare)
+    this.#spare = null
+    this.#spareBy = NEVER
+  }
+
+  // The page
+
+  #page(event: 'wake' | 'leave' | 'back'): void {
+    if (event === 'leave') return this.#keep()
+    this.#recall()
+    this.wake()
+  }
+
+  #check(now: number): void {
+    if (this.#upgradeAt !== NEVER) this.#upgradeAt = now
+    this.#half.check(now, this.#settings.openTimeout)
+  }
+
+  #keep(): void {
+    const session = this.#half.save()
+    if (!this.#settings.reload || session === null) return
+    try {
+      const kept = { ...session, until: Date.now() + KEPT }
+      this.#around.storage?.setItem(STORED + this.#settings.url, JSON.stringify(kept))
+    } catch {
+      // full or forbidden: then the next page begins anew
+    }
+  }
+
+  /** Takes what the page before this one kept, so that no copy of this tab finds it. */
+  #recall(): SavedSession | null {
+    const { storage } = this.#around
+    const key = STORED + this.#settings.url
+    try {
+      const kept = JSON.parse(storage?.getItem(key) ?? 'null')
+      storage?.removeItem(key)
+      return this.#settings.reload && kept?.until > Date.now() ? kept : null
+    } catch {
+      return null
+    }
+  }
+}
+
+function shut(trial: Trial | null): void {
+  const socket = trial?.socket ?? null
+  if (socket === null) return
+  socket.onopen = socket.onmessage = socket.onclose = null
+  socket.onerror = () => {} // of a `ws` closed before it opened
+  socket.close(1000)
+}
+
+function addToken(message: Record<string, unknown>, token: string): void {
+  message['ext'] = { ...(message['ext'] as object | undefined), token }
+}

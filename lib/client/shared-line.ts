@@ -1,0 +1,257 @@
+// One session for all tabs of an origin: a line whose session lives in a SharedWorker. The worker's side is hub.ts.
+//
+// Knows: what tab and worker say to each other, what to do where there is no such worker.
+// Does not know: the API (client.ts), sessions and transports (link.ts).
+// Always true: what the application asked for before the worker spoke is done by whoever does it in the end: the worker, or a session of this page's own.
+
+import { usableChannels } from '../../bayeux/client.js'
+import type { ClientState, PeerMessage } from '../../bayeux/client-sink.js'
+import type { Extra, Line, LineEvents, LineFailure, Settings, TokenSource, TransportName } from './line.js'
+import { Link } from './link.js'
+import type { Surroundings } from './surroundings.js'
+
+/** What a tab asks for. `number` is the tab's own, for the answer. */
+export type Wish =
+  /** `lock`: released when the tab is gone; '' where there are no locks. `token`: true to be asked for it. */
+  | readonly ['join', lock: string, token: string | boolean]
+  | readonly ['start' | 'wake' | 'leave' | 'gone']
+  | readonly ['subscribe' | 'unsubscribe', number: string, channel: string, extra: Extra | undefined]
+  | readonly ['publish' | 'call', number: string, target: string, data: unknown, extra: Extra]
+  | readonly ['batch', wishes: readonly Wish[]]
+  | readonly ['token', token: string | null]
+
+/** What the worker tells. */
+export type News =
+  | readonly ['state', state: ClientState, clientId: string | null, transport: TransportName | null, offset: number | null]
+  | readonly ['message' | 'reply', message: PeerMessage]
+  | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
+  | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
+  | readonly ['failure', code: LineFailure, detail: string]
+  | readonly ['token' | 'left']
+
+/** How long the worker may take to speak, and to say that a tab has left, ms. */
+const PATIENCE = 5_000
+
+export class SharedLine implements Line {
+  state: ClientState = 'new'
+  clientId: string | null = null
+  transport: TransportName | null = null
+  offset: number | null = null
+  readonly #on: LineEvents
+  readonly #around: Surroundings
+  readonly #token: TokenSource | undefined
+  readonly #port: MessagePort
+  /** Said to the worker while it has not spoken. */
+  #unheard: Wish[] | null = []
+  #batches = 0
+  #batch: Wish[] = []
+  #numbers = 0
+  /** Where no worker speaks: the session, and the number of each message by its id there. */
+  #alone: Link | null = null
+  readonly #ids = new Map<string, string>()
+  readonly #wanted = new Set<string>()
+  #deaf: () => void = () => {}
+
+  constructor(worker: SharedWorker, settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
+    this.#on = on
+    this.#around = around
+    this.#token = token
+    this.#port = worker.port
+    this.#port.onmessage = ({ data }) => {
+      this.#unheard = null
+      this.#hear(data)
+    }
+    const alone = (): void => this.#goAlone(settings)
+    worker.onerror = alone
+    around.after(PATIENCE, alone)
+    void this.#join()
+  }
+
+  start(): void {
+    if (this.state !== 'new' && this.state !== 'closed') return
+    this.state = 'handshaking'
+    this.#deaf = this.#around.listen(event => {
+      if (event === 'back') {
+        void this.#join()
+        for (const channel of this.#wanted) this.#say(['subscribe', this.#number(), channel, undefined])
+      } else this.#say([event === 'wake' ? 'wake' : 'gone'])
+    })
+    this.#say(['start'])
+  }
+
+  subscribe(channel: string, extra?: Extra): string | null {
+    usableChannels(channel)
+    this.#wanted.add(channel)
+    return this.#send(number => ['subscribe', number, channel, extra])
+  }
+
+  unsubscribe(channel: string, extra?: Extra): string | null {
+    this.#wanted.delete(channel)
+    return this.#send(number => ['unsubscribe', number, channel, extra])
+  }
+
+  publish(channel: string, data: unknown, extra?: Extra): string | null {
+    usableChannels(channel)
+    return this.#sendData('publish', channel, data, extra)
+  }
+
+  call(target: string, data: unknown, extra?: Extra): string | null {
+    return this.#sendData('call', target, data, extra)
+  }
+
+  startBatch(): void {
+    this.#batches++
+  }
+
+  endBatch(): void {
+    if (--this.#batches > 0 || this.#batch.length === 0) return
+    const wishes = this.#batch
+    this.#batch = []
+    this.#say(['batch', wishes])
+  }
+
+  disconnect(): void {
+    if (this.state === 'closed' || this.state === 'disconnecting') return
+    this.state = 'disconnecting'
+    this.#on.state('disconnecting')
+    this.#say(['leave'])
+    this.#around.after(PATIENCE, () => this.#left())
+  }
+
+  /** The lock tells the worker when this tab is gone, however it goes. */
+  async #join(): Promise<void> {
+    const token = typeof this.#token === 'function' ? true : (this.#token ?? false)
+    const locks = globalThis.navigator?.locks
+    let name = ''
+    if (locks !== undefined) {
+      name = `perihelion ${Math.random()}`
+      await new Promise<void>(held => {
+        locks.request(name, () => new Promise(() => held())).catch(() => held()) // never let go
+      })
+    }
+    this.#say(['join', name, token])
+  }
+
+  #say(wish: Wish): void {
+    if (this.#alone !== null) return this.#do(wish, this.#alone)
+    this.#unheard?.push(wish)
+    this.#port.postMessage(wish)
+  }
+
+  /** There is no worker: its work is done here. */
+  #goAlone(settings: Settings): void {
+    const wishes = this.#unheard
+    if (wishes === null) return
+    this.#unheard = this.#port.onmessage = null
+    this.#port.postMessage(['gone'] satisfies Wish)
+    this.#deaf() // the link listens itself
+    const link = new Link(settings, this.#token, this.#around, {
+      ...this.#on,
+      settled: (id, code, reply) => {
+        this.#on.settled(this.#ids.get(id)!, code, reply)
+        this.#ids.delete(id)
+      },
+      outgoing: () => {}, // seen already
+      state: () => {
+        this.#hear(['state', link.state, link.clientId, link.transport, link.offset])
+        if (link.state === 'closed') this.#left()
+      },
+    })
+    this.#alone = link
+    for (const wish of wishes) this.#do(wish, link)
+  }
+
+  #do(wish: Wish, link: Link): void {
+    switch (wish[0]) {
+      case 'start':
+        return link.start()
+      case 'leave':
+        return link.disconnect()
+      case 'batch':
+        link.startBatch()
+        for (const inner of wish[1]) this.#do(inner, link)
+        return link.endBatch()
+      case 'subscribe':
+      case 'unsubscribe':
+        return this.#sent(wish[1], link[wish[0]](wish[2], wish[3]))
+      case 'publish':
+      case 'call':
+        return this.#sent(wish[1], link[wish[0]](wish[2], wish[3], wish[4]))
+    }
+  }
+
+  #sent(number: string, id: string | null): void {
+    if (id === null) this.#on.settled(number, 'OUTBOX_FULL', null)
+    else this.#ids.set(id, number)
+  }
+
+  #number(): string {
+    return String(++this.#numbers)
+  }
+
+  #send(wish: (number: string) => Wish): string | null {
+    if (this.state === 'closed' || this.state === 'disconnecting') return null
+    const number = this.#number()
+    if (this.#batches > 0) this.#batch.push(wish(number))
+    else this.#say(wish(number))
+    return number
+  }
+
+  #sendData(kind: 'publish' | 'call', target: string, data: unknown, extra: Extra | undefined): string | null {
+    const channel = kind === 'publish' ? target : `/service/${target.replace(/^\//, '')}`
+    const message: Record<string, unknown> = { ...extra, channel, data }
+    this.#on.outgoing(message)
+    const { channel: _channel, data: changed, ...rest } = JSON.parse(JSON.stringify(message)) as Record<string, unknown>
+    return this.#send(number => [kind, number, target, changed, rest])
+  }
+
+  #hear(news: News): void {
+    const on = this.#on
+    switch (news[0]) {
+      case 'state': {
+        const [, state, clientId, transport, offset] = news
+        Object.assign(this, { clientId, transport, offset })
+        if (this.state === 'new' || this.state === 'closed' || this.state === 'disconnecting') return
+        if (state === 'new') return
+        this.state = state
+        if (state === 'closed') this.#deaf()
+        return on.state(state)
+      }
+      case 'message':
+      case 'reply': {
+        const message = on.incoming(news[1])
+        return message === null ? undefined : on[news[0]](message)
+      }
+      case 'settled':
+        return on.settled(news[1], news[2], news[3])
+      case 'unrestored':
+        this.#wanted.delete(news[1])
+        return on.unrestored(news[1], news[2], news[3])
+      case 'failure':
+        return on.failure(news[1], news[2])
+      case 'left':
+        return this.#left()
+      case 'token':
+        void this.#tellToken()
+    }
+  }
+
+  async #tellToken(): Promise<void> {
+    let token: string | null = null
+    try {
+      token = typeof this.#token === 'function' ? await this.#token() : null
+    } catch (error) {
+      this.#on.failure('CONNECTION_FAILED', String(error))
+    }
+    this.#say(['token', token])
+  }
+
+  #left(): void {
+    if (this.state !== 'disconnecting') return
+    this.state = 'closed'
+    this.clientId = null
+    this.#wanted.clear()
+    this.#deaf()
+    this.#on.state('closed')
+  }
+}

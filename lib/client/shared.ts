@@ -1,0 +1,53 @@
+// A client whose session all tabs of an origin share: what a page loads, and the SharedWorker's script too.
+//
+// Knows: which of the two this is, how the worker is found.
+// Does not know: what they say to each other (shared-line.ts, hub.ts).
+
+import { type ChannelMap, Client, type LineMaker, type Options } from './client.js'
+import { Hub } from './hub.js'
+import type { Settings } from './line.js'
+import { Link } from './link.js'
+import { SharedLine } from './shared-line.js'
+import { type Surroundings, surroundings } from './surroundings.js'
+
+export * from './index.js'
+
+/**
+ * A `Client` whose connection and session are those of all tabs with the same URL and options, so that many tabs stay under the browser's limit.
+ * Where there are no shared workers it is a `Client` like any other.
+ */
+export class SharedClient<Channels extends object = ChannelMap> extends Client<Channels> {
+  /**
+   * @param worker address of `client-shared.js`, of the page's origin; by default the server's own
+   * @throws {TypeError} the URL is none, or no transport can be had here
+   */
+  constructor(url: string | URL, options: Options & { readonly worker?: string } = {}, around: Surroundings = surroundings()) {
+    const { worker, ...rest } = options
+    const makeLine: LineMaker = (settings, token, around, on) => {
+      const shared = sharedWorker(worker ?? `${settings.url}/client-shared.js`, settings)
+      return shared === null ? new Link(settings, token, around, on) : new SharedLine(shared, settings, token, around, on)
+    }
+    super(url, rest, around, makeLine)
+  }
+}
+
+function sharedWorker(script: string, settings: Settings): SharedWorker | null {
+  if (typeof SharedWorker === 'undefined') return null
+  try {
+    return new SharedWorker(script, { name: JSON.stringify(settings) }) // other settings are another worker
+  } catch {
+    return null // such as a script of another origin
+  }
+}
+
+/** The worker itself; its name says the settings. */
+interface WorkerScope {
+  readonly name: string
+  onconnect: ((event: { readonly ports: readonly MessagePort[] }) => void) | null
+}
+
+if ('onconnect' in globalThis) {
+  const scope = globalThis as unknown as WorkerScope
+  const hub = new Hub(JSON.parse(scope.name), surroundings())
+  scope.onconnect = ({ ports }) => hub.add(ports[0]!)
+}
