@@ -23,7 +23,7 @@ const LIBRARIES = [
 /** All clients of one process have one cookie, with which they are one browser; and one address. */
 const COMMON: PerihelionOptions = { tokenSecret: SECRET, maxSessionsPerBrowser: -1 }
 
-/** Short, so that advice comes soon; but Faye sends again what is not answered within a fifth more. */
+/** Short, so that advice comes soon. */
 const TIMEOUT = 2_500
 
 const OK = { successful: true }

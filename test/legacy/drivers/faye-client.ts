@@ -41,7 +41,24 @@ export interface Subscribed {
 }
 type Pass = (message: Message) => void
 
-const faye = createRequire(import.meta.url)('faye') as { readonly Client: new (url: string, options: object) => FayeClient }
+interface Scheduler {
+  /** How long an answer is waited for, s. */
+  getTimeout(): number
+}
+
+const faye = createRequire(import.meta.url)('faye') as {
+  readonly Client: new (url: string, options: object) => FayeClient
+  readonly Scheduler: new (message: object, options: object) => Scheduler
+}
+
+/** Faye's own rules of when to try again, but for an answer that is late. @param patience s more than Faye would wait */
+function schedulerOf(patience: number): typeof faye.Scheduler {
+  return class extends faye.Scheduler {
+    override getTimeout(): number {
+      return super.getTimeout() + patience
+    }
+  }
+}
 
 /** A client, with all that went over its wire. Each has cookies of its own. */
 export class Client {
@@ -54,9 +71,10 @@ export class Client {
   /**
    * @param transport the one that it is to use after its handshake
    * @param retry s before it tries again what failed
+   * @param patience s that it waits for an answer beyond its own 1.2 × timeout
    */
-  constructor(url: string, transport: string, retry = 0.1) {
-    this.faye = new faye.Client(url, { retry })
+  constructor(url: string, transport: string, retry = 0.1, patience = 0) {
+    this.faye = new faye.Client(url, { retry, scheduler: schedulerOf(patience) })
     if (transport === 'long-polling') this.faye.disable('websocket')
     this.faye.addExtension({
       incoming: (message: Message, pass: Pass) => {

@@ -13,6 +13,11 @@ export type Dress = (message: Message) => void
 
 /** Faye tries again so long after what failed, s. */
 export const FAYE_RETRY = 1
+/**
+ * Faye waits so much longer for an answer than it would, s. By itself it has a fifth of the timeout to spare, with the short ones of a test
+ * less than what a busy machine takes at times; then it closes its socket, and what was on its way is lost, or said twice.
+ */
+const FAYE_PATIENCE = 10
 
 export abstract class Guest {
   abstract readonly sent: readonly Message[]
@@ -44,6 +49,14 @@ export abstract class Guest {
   async reply(channel: string, nth = 0): Promise<Message> {
     await until(`reply ${nth} on ${channel}`, () => this.replies(channel).length > nth)
     return this.replies(channel)[nth]!
+  }
+
+  /** Waits for the reply to the message with this data, which no other on the channel has: Faye sends it, and gives it an id, only later. */
+  async answer(channel: string, data: unknown): Promise<Message> {
+    const id = (): unknown => this.requests(channel).find(message => message.data === data)?.id
+    const found = (): Message | undefined => this.replies(channel).find(reply => reply.id !== undefined && reply.id === id())
+    await until(`the answer to ${String(data)} on ${channel}`, () => found() !== undefined)
+    return found()!
   }
 
   /** Waits for the reply to a subscription. */
@@ -166,7 +179,7 @@ export type Invite = (url: string, dress?: Dress, headers?: Readonly<Record<stri
 export async function invitation(library: string, transport: string): Promise<Invite> {
   if (library === 'faye') {
     return (url, dress = () => {}, headers = {}) => {
-      const client = new faye.Client(url, transport, FAYE_RETRY)
+      const client = new faye.Client(url, transport, FAYE_RETRY, FAYE_PATIENCE)
       for (const [name, value] of Object.entries(headers)) client.faye.setHeader(name, value)
       return new FayeGuest(client, dress)
     }

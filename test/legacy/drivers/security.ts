@@ -251,25 +251,27 @@ async function door(): Promise<void> {
     guest.subscribe(channel)
     await guest.subscribed(channel)
     await guest.held()
-    const many = Array.from({ length: 60 }, (_, n) => n)
+    // Too many for one session (burst: 8; refused up to 16), and what is left of them not for the next: Faye closes its socket at each
+    // handshake, and says again in the new session, under the old one's clientId, what it had no answer to.
+    const many = Array.from({ length: 20 }, (_, n) => n)
     guest.publishAll(channel, many)
     await guest.reply(channel, many.length - 1)
     guest.publish(channel, many.length) // though it was told to pause
     await until('the new subscribe', () => guest.replies('/meta/subscribe').length > 1)
     await guest.held()
-    for (let taken = false; !taken; ) {
-      guest.publish(channel, 'back')
-      const { id } = guest.requests(channel).at(-1)!
-      const answer = (): Message | undefined => guest.replies(channel).find(reply => reply.id === id)
-      await until('the answer to a message', () => answer() !== undefined)
-      taken = answer()?.successful === true
-      if (!taken) await quiet(Number(answer()?.advice?.['interval'] ?? 0)) // Faye says the refused ones again, too fast again
-    }
-    await until('a message', () => guest.delivered(channel).includes('back'))
+    let tries = 0
+    let reply: Message
+    do {
+      // each time another text: what arrives twice was then delivered twice, not published twice
+      guest.publish(channel, `back ${++tries}`)
+      reply = await guest.answer(channel, `back ${tries}`)
+      if (reply.successful !== true) await quiet(Number(reply.advice?.['interval'] ?? 0)) // for haste that is not the test's (see above)
+    } while (reply.successful !== true)
+    await until('a message', () => guest.delivered(channel).includes(`back ${tries}`))
     await until('the usual advice', () => advised(guest)?.advice?.['interval'] === 0)
     return {
       handshakes: guest.replies('/meta/handshake').every(({ successful }) => successful === true),
-      few: guest.requests('/meta/handshake').length <= (library === 'faye' ? 3 : 2), // Faye says again what was not answered
+      few: guest.requests('/meta/handshake').length <= 2,
       distinct: distinct(guest.delivered(channel)),
     }
   })
