@@ -2,12 +2,14 @@
 
 import type { OptionRow } from '../bayeux/index.js'
 import { checkConfigUsage } from './commands/check-config.js'
+import { publishUsage } from './commands/publish.js'
+import { subscribeUsage } from './commands/subscribe.js'
 import { tokenUsage } from './commands/token.js'
 import { flagOf } from './config.js'
 import { serveOptions } from './options.js'
 
 export function usage(): string {
-  return `${serveUsage()}\n${checkConfigUsage()}\n${tokenUsage()}`
+  return `${serveUsage()}\n${checkConfigUsage()}\n${tokenUsage()}\n${publishUsage()}\n${subscribeUsage()}`
 }
 
 function serveUsage(): string {

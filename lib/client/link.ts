@@ -259,7 +259,7 @@ export class Link implements Line {
       socket.onopen = () => this.#opened(trial)
       socket.onmessage = ({ data }) => this.#heard(trial, data)
       socket.onclose = ({ code, reason }) => this.#closed(trial, `WebSocket closed: ${code} ${reason}`)
-      socket.onerror = () => this.#closed(trial, 'WebSocket failed')
+      socket.onerror = ({ message = 'WebSocket failed' }) => this.#closed(trial, message)
       trial.socket = socket
     } catch (error) {
       queueMicrotask(() => this.#closed(trial, String(error))) // such as a page over TLS and a server without

@@ -25,7 +25,10 @@ export function nodeSurroundings(): Surroundings {
   return {
     ...around,
     fetch: async (url, init) => {
-      const response = await around.fetch(url, { ...init, headers: { ...cookie(), ...(init.headers as Record<string, string>) } })
+      const headers = { ...cookie(), ...(init.headers as Record<string, string>) }
+      const response = await around.fetch(url, { ...init, headers }).catch((error: Error) => {
+        throw error.cause ?? error // `fetch failed` says nothing
+      })
       for (const line of response.headers.getSetCookie()) keep(jar, line)
       return response
     },

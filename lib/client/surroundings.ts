@@ -8,7 +8,8 @@ export interface Socket {
   onopen: ((event: never) => void) | null
   onmessage: ((event: { data: unknown }) => void) | null
   onclose: ((event: { code: number; reason: string }) => void) | null
-  onerror: ((event: never) => void) | null
+  /** Browsers do not say why. */
+  onerror: ((event: { message?: string }) => void) | null
   send(text: string): void
   close(code?: number, reason?: string): void
 }

@@ -3,20 +3,12 @@
 // Knows: its flags, how an answer is written. Does not know: rules and tokens themselves.
 // Source: guarantee G8; policies and authorizers are code and are not asked.
 
-import {
-  BayeuxError,
-  type Explanation,
-  type Identity,
-  isObject,
-  isOption,
-  parseChannel,
-  Rules,
-  resolve,
-} from '../../bayeux/index.js'
+import { BayeuxError, type Explanation, type Identity, isObject, isOption, Rules, resolve } from '../../bayeux/index.js'
 import { readConfig } from '../config.js'
 import { serveOptions, tokenOptions } from '../options.js'
 import { TlsFiles } from '../tls.js'
 import { TokenError, Tokens } from '../token.js'
+import { channelOf } from './flags.js'
 
 const OPERATIONS = ['subscribe', 'publish', 'create'] as const
 
@@ -48,12 +40,7 @@ export async function checkConfig(
   const settings = resolve(tokenOptions, Object.fromEntries(given))
   const tokens = new Tokens(settings)
   const rules = new Rules(config.channels)
-  const names = channels.map(text => {
-    const name = parseChannel(text)
-    if (name === null || name.kind === 'meta')
-      throw new BayeuxError('CHANNEL_NAME_INVALID', `${text} is not a broadcast or service channel`)
-    return name
-  })
+  const names = channels.map(channelOf)
   const identity = token === null ? identityIn(claims, tokens) : await verified(token, tokens, now)
   const lines = [`the configuration holds: ${count(Object.keys(config.channels).length, 'channel rule')}`]
   if (names.length > 0) lines.push(`as ${described(identity)}`)

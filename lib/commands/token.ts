@@ -8,16 +8,10 @@ import { readFileSync } from 'node:fs'
 import { SignJWT } from 'jose/jwt/sign'
 import { BayeuxError } from '../../bayeux/index.js'
 import { ALGORITHMS, type Algorithm, algorithmOf, secretKey } from '../keys.js'
+import { type Flag, flagLines, readFlags, type Values } from './flags.js'
 
 const SECRET_VARIABLE = 'PERIHELION_TOKEN_SECRET'
 const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 } as const
-
-interface Flag {
-  readonly value: string
-  readonly help: string
-  /** May be given several times. */
-  readonly many?: true
-}
 
 const flags = {
   secret: { value: 'text', help: `Signs with HS256; at least 32 bytes. Better in the variable ${SECRET_VARIABLE}.` },
@@ -38,13 +32,10 @@ const flags = {
 } as const satisfies Record<string, Flag>
 
 type Name = keyof typeof flags
-type Given = ReadonlyMap<Name, readonly string[]>
+type Given = Values<Name>
 
 export function tokenUsage(): string {
-  const lines = (Object.entries(flags) as [Name, Flag][]).map(
-    ([name, { value, help }]) => `  --${name} <${value}>\n      ${help}`,
-  )
-  return `perihelion token --secret <text> | --key <file> [flags]\n\nPrints a signed token, for trying things out.\n\n${lines.join('\n')}\n`
+  return `perihelion token --secret <text> | --key <file> [flags]\n\nPrints a signed token, for trying things out.\n\n${flagLines(flags)}\n`
 }
 
 /** Makes the token that the flags ask for. @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, with one line that names the flag */
@@ -53,7 +44,7 @@ export async function makeToken(
   env: Readonly<Record<string, string | undefined>>,
   now = Date.now(),
 ): Promise<string> {
-  const given = readFlags(argv)
+  const given = flagsOf(argv)
   const { algorithm, key } = signingKey(given, env)
   const asked = one(given, 'alg')
   if (asked !== undefined && asked !== algorithm)
@@ -64,21 +55,10 @@ export async function makeToken(
     .sign(key)
 }
 
-function readFlags(argv: readonly string[]): Given {
-  const given = new Map<Name, string[]>()
-  for (let i = 0; i < argv.length; i++) {
-    const [, flag, joined] = /^--([^=]+)(?:=(.*))?$/s.exec(argv[i]!) ?? []
-    if (flag === undefined) throw new BayeuxError('OPTION_UNKNOWN', 'a value without a flag; see perihelion token --help') // it may be a secret
-    if (!Object.hasOwn(flags, flag)) throw new BayeuxError('OPTION_UNKNOWN', `unknown flag --${flag}`)
-    const name = flag as Name
-    const value = joined ?? argv[++i]
-    if (value === undefined || value === '') throw new BayeuxError('OPTION_INVALID', `flag --${name} needs a value`)
-    const values = given.get(name)
-    if (values === undefined) given.set(name, [value])
-    else if ('many' in flags[name]) values.push(value)
-    else throw new BayeuxError('OPTION_INVALID', `flag --${name} is given twice`)
-  }
-  return given
+function flagsOf(argv: readonly string[]): Given {
+  const { values, words } = readFlags(argv, flags)
+  if (words.length > 0) throw new BayeuxError('OPTION_UNKNOWN', 'a value without a flag; see perihelion token --help') // it may be a secret
+  return values
 }
 
 function one(given: Given, name: Name): string | undefined {
