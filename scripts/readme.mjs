@@ -1,10 +1,14 @@
-// Compiles the program of README.md as a user's project would: against the package's own types, with every library checked.
+// Compiles the programs of README.md and docs/client.md as a user's project would: against the package's own types, with every library checked.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 
-const program = /```ts\n(.*?)```/s.exec(readFileSync('README.md', 'utf8'))[1]
 mkdirSync('build/readme', { recursive: true })
-writeFileSync('build/readme/program.ts', program)
+const files = ['README.md', 'docs/client.md'].map(page => {
+  const programs = [...readFileSync(page, 'utf8').matchAll(/```ts\n(.*?)```/gs)].map(([, program]) => program)
+  const file = `build/readme/${page.replace(/\W/g, '-')}.ts`
+  writeFileSync(file, `${programs.join('\n')}\ndeclare function show(what: unknown): void\n`)
+  return file
+})
 const flags = [
   '--ignoreConfig',
   '--strict',
@@ -18,6 +22,6 @@ const flags = [
   '--types',
   'node',
 ]
-const { status, stdout } = spawnSync('./node_modules/.bin/tsc', [...flags, 'build/readme/program.ts'], { encoding: 'utf8' })
+const { status, stdout } = spawnSync('./node_modules/.bin/tsc', [...flags, ...files], { encoding: 'utf8' })
 process.stdout.write(stdout)
 process.exit(status ?? 1)

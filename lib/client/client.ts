@@ -69,7 +69,7 @@ export interface Options extends Partial<Omit<ClientOptions, 'connectionTypes' |
   readonly maxBacklog?: number
 }
 
-/** @internal */
+/** Makes the line of a client to its session. */
 export type LineMaker = (settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) => Line
 
 const EARLY = 1_000 // deliveries that a page after its reload may get before it has subscribed again
