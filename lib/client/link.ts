@@ -16,7 +16,6 @@ const NEVER = Number.POSITIVE_INFINITY
 const LATE = 3_000
 /** The longest time without a look at the clock, ms: so soon a machine that slept notices. */
 const LOOK = 10_000
-const STORED = 'perihelion:'
 /** What a page kept is of no use to one that comes later, ms: it is not a reload any more. */
 const KEPT = 60_000
 
@@ -34,6 +33,8 @@ export class Link implements Line {
   readonly #around: Surroundings
   readonly #on: LineEvents
   readonly #token: TokenSource | undefined
+  /** Where a reload finds the session: not that of another user. */
+  readonly #key: string
   readonly #half: ClientHalf
   readonly #requests: Requests
   readonly #http: TransportName | null
@@ -58,6 +59,7 @@ export class Link implements Line {
   constructor(settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
     this.#settings = settings
     this.#token = token
+    this.#key = `perihelion:${settings.url} ${markOf(token)}`
     this.#around = around
     this.#on = on
     const { transports, url } = settings
@@ -218,8 +220,10 @@ export class Link implements Line {
 
   #transmit(text: string, lane: Lane): void {
     if (this.#half.kind === 'http') return this.#requests.send(text, lane, this.state === 'disconnecting')
+    const used = this.#used
+    if (used?.proved === false) this.#proveBy = this.#around.now() + this.#settings.openTimeout
     try {
-      this.#used?.socket?.send(text)
+      used?.socket?.send(text)
     } catch {
       // it is closing, which its own event tells
     }
@@ -239,7 +243,6 @@ export class Link implements Line {
   #open(): void {
     const spare = this.#spare
     const now = this.#around.now()
-    this.#proveBy = now + this.#settings.openTimeout
     if (spare?.open) {
       this.#spare = null
       this.#spareBy = NEVER
@@ -247,6 +250,7 @@ export class Link implements Line {
       this.#half.opened(now)
     } else {
       this.#dropSpare()
+      this.#proveBy = now + this.#settings.openTimeout
       this.#used = this.#connect()
     }
   }
@@ -271,7 +275,7 @@ export class Link implements Line {
     trial.open = true
     this.#do(now => {
       if (trial === this.#used) {
-        this.#proveBy = now + this.#settings.openTimeout
+        this.#proveBy = NEVER // until something is sent
         this.#half.opened(now)
       } else if (trial === this.#spare) {
         this.#spareBy = NEVER
@@ -370,10 +374,9 @@ export class Link implements Line {
 
   #keep(): void {
     const session = this.#half.save()
-    if (!this.#settings.reload || session === null) return
+    if (!this.#settings.reload || session === null || typeof this.#token === 'function') return
     try {
-      const kept = { ...session, until: Date.now() + KEPT }
-      this.#around.storage?.setItem(STORED + this.#settings.url, JSON.stringify(kept))
+      this.#around.storage?.setItem(this.#key, JSON.stringify({ ...session, until: this.#around.now() + KEPT }))
     } catch {
       // full or forbidden: then the next page begins anew
     }
@@ -382,11 +385,10 @@ export class Link implements Line {
   /** Takes what the page before this one kept, so that no copy of this tab finds it. */
   #recall(): SavedSession | null {
     const { storage } = this.#around
-    const key = STORED + this.#settings.url
     try {
-      const kept = JSON.parse(storage?.getItem(key) ?? 'null')
-      storage?.removeItem(key)
-      return this.#settings.reload && kept?.until > Date.now() ? kept : null
+      const kept = JSON.parse(storage?.getItem(this.#key) ?? 'null')
+      storage?.removeItem(this.#key)
+      return this.#settings.reload && kept?.until > this.#around.now() ? kept : null
     } catch {
       return null
     }
@@ -399,6 +401,13 @@ function shut(trial: Trial | null): void {
   socket.onopen = socket.onmessage = socket.onclose = null
   socket.onerror = () => {} // of a `ws` closed before it opened
   socket.close(1000)
+}
+
+/** Tells tokens apart without telling them. */
+function markOf(token: TokenSource | undefined): number {
+  let mark = 0
+  if (typeof token === 'string') for (const char of token) mark = (Math.imul(mark, 31) + char.charCodeAt(0)) | 0
+  return mark
 }
 
 function addToken(message: Record<string, unknown>, token: string): void {
