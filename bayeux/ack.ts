@@ -50,6 +50,18 @@ export class AckState {
     this.#bytes = this.#messages.reduce((bytes, message) => bytes + message.json.length, 0)
   }
 
+  /** Takes back the entry at this place. */
+  remove(at: number): void {
+    this.#bytes -= this.#messages[at]!.json.length
+    if (at === 0) {
+      this.#messages.shift()
+      this.#batches.shift()
+    } else {
+      this.#messages.splice(at, 1)
+      this.#batches.splice(at, 1)
+    }
+  }
+
   /** All that is unacknowledged, to be sent with the connect reply whose number is given. */
   take(): { readonly number: number; readonly messages: readonly FrozenMessage[] } {
     return { number: this.#batch++, messages: this.#messages.slice() }

@@ -35,6 +35,8 @@ export class Core {
   flushed = 0
   /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
   doomed: Session[] = []
+  /** Messages that sessions with full queues did not get. */
+  readonly dropped = { droppedOldest: 0, droppedNewest: 0, conflated: 0 }
   /** Held HTTP connects by browser cookie. */
   readonly heldByBrowser = new Map<string, number>()
   /** Sockets without a session, to be closed shortly, in the order of their time. */

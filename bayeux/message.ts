@@ -139,22 +139,49 @@ export function adviceNumber(advice: Json | null, name: 'timeout' | 'interval'):
   return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY ? value : null
 }
 
+/** What becomes of a message of this channel where a session's queue is full. */
+export type Overflow = 'disconnect' | 'drop-oldest' | 'drop-newest' | 'conflate'
+
+/** How a message may be kept waiting, and what may become of it where a session cannot keep up: of its channel's rule. */
+export interface Patience {
+  /** ms that it may wait for company; -1 for a message that may not. */
+  readonly lazy: number
+  readonly overflow: Overflow
+  /** Whether a newer message of the same `topic` takes its place in a queue at any time, not just in a full one. */
+  readonly conflated: boolean
+  /** Messages of one topic stand for each other; null for one that stands for itself alone. */
+  readonly topic: string | null
+}
+
+/** A message that waits for nobody and is not to be lost. */
+export const IMPATIENT: Patience = { lazy: -1, overflow: 'disconnect', conflated: false, topic: null }
+
 /** One delivery, serialized once and shared by every queue that it enters. All fields are set here, in this order: one shape. */
 export class FrozenMessage {
   /** A transport's own ready form, made by the first that needs it: the WebSocket frame. */
   frame: Uint8Array | null = null
   #message: Message | null = null
+  readonly lazy: number
+  readonly overflow: Overflow
+  readonly conflated: boolean
+  readonly topic: string | null
 
   /**
    * @param channel as the publisher wrote it
    * @param json the whole message as JSON, without `id` and `clientId`
-   * @param lazy ms that it may wait for company; -1 for a message that may not
+   * @param missing how many messages its session did not get before it, as it is told in `ext.dropped`
    */
   constructor(
     readonly channel: string,
     readonly json: string,
-    readonly lazy: number,
-  ) {}
+    { lazy, overflow, conflated, topic }: Patience,
+    readonly missing = 0,
+  ) {
+    this.lazy = lazy
+    this.overflow = overflow
+    this.conflated = conflated
+    this.topic = topic
+  }
 
   /** The message as an object, for code in the server; made when first asked for, shared, not to be changed. */
   get message(): Message {
@@ -173,7 +200,7 @@ const PRIVATE_MEMBERS = new Set(['channel', 'data', 'id', 'clientId', 'advice', 
  *
  * @param timestamp value of the `timestamp` member to put in its place; null leaves the publisher's
  */
-export function freezePublished(message: Message, channel: string, lazy: number, timestamp: string | null): FrozenMessage {
+export function freezePublished(message: Message, channel: string, patience: Patience, timestamp: string | null): FrozenMessage {
   let json = `{"channel":${JSON.stringify(channel)}`
   if (message.data !== undefined) json += `,"data":${JSON.stringify(message.data)}`
   for (const key in message) {
@@ -181,10 +208,10 @@ export function freezePublished(message: Message, channel: string, lazy: number,
     json += `,${JSON.stringify(key)}:${JSON.stringify(message[key])}`
   }
   if (timestamp !== null) json += `,"timestamp":${JSON.stringify(timestamp)}`
-  return new FrozenMessage(channel, `${json}}`, lazy)
+  return new FrozenMessage(channel, `${json}}`, patience)
 }
 
 /** Serializes a message of the server's own making, whose members it answers for. */
-export function freeze(message: Message & { readonly channel: string }, lazy = -1): FrozenMessage {
-  return new FrozenMessage(message.channel, JSON.stringify(message), lazy)
+export function freeze(message: Message & { readonly channel: string }, patience = IMPATIENT): FrozenMessage {
+  return new FrozenMessage(message.channel, JSON.stringify(message), patience)
 }

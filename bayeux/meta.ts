@@ -14,7 +14,7 @@ import type { Core } from './core.js'
 import type { ErrorCode } from './errors.js'
 import type { Exchange } from './exchange.js'
 import { Credential, type Identity, identityOf, markOfToken } from './identity.js'
-import type { Message } from './message.js'
+import { extOf, type Message } from './message.js'
 import { type Admission, clean, refusal, type Verdict } from './policy.js'
 import { remove } from './removal.js'
 import { Reply } from './reply.js'
@@ -60,6 +60,10 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
   if (core.options.ack && wantsAck(message)) {
     session.ack = new AckState()
     reply.ext = { ...reply.ext, ack: true }
+  }
+  if (extOf(message)?.['dropped'] === true) {
+    session.tellsDropped = true
+    reply.ext = { ...reply.ext, dropped: true }
   }
   if (connection.socket) bind(core, connection, session)
   exchange.session = session

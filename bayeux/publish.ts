@@ -9,7 +9,16 @@ import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
 import { deliver } from './delivery.js'
 import { tokenOf } from './identity.js'
-import { type FrozenMessage, freezePublished, type Json, type Message } from './message.js'
+import {
+  type FrozenMessage,
+  freezePublished,
+  IMPATIENT,
+  isObject,
+  type Json,
+  type Message,
+  type Overflow,
+  type Patience,
+} from './message.js'
 import { Reply } from './reply.js'
 import type { Session } from './session.js'
 import { Channel, isSubscribed } from './tree.js'
@@ -27,7 +36,12 @@ export function publish(core: Core, session: Session, message: Message, name: Ch
     core.pacer.labour(session, MARKUP_COST * JSON.stringify(message.data).length, now)
   if (!notify(core, channel, clean, session)) return reply.fail('MESSAGE_DELETED')
   if (name.kind === 'service') return reply
-  const frozen = freezePublished(withoutToken(core, clean), text, lazyOf(core, channel, false), core.timestamp(now))
+  const frozen = freezePublished(
+    withoutToken(core, clean),
+    text,
+    patienceOf(core, channel, clean.data, false),
+    core.timestamp(now),
+  )
   fanOut(core, channel, frozen, session, now)
   core.sink.published(frozen)
   return reply
@@ -64,11 +78,23 @@ export function filtered<M extends Message>(core: Core, channel: Channel, messag
   return { ...message, data: core.sink.filter(filter, message.data) }
 }
 
-/** How long a message may wait: of its channel's rule, or the default for one that is marked lazy; -1 for not at all. */
-export function lazyOf(core: Core, channel: Channel, marked: boolean): number {
-  const lazy = channel.settings?.lazy ?? false
+/** What the rule of its channel makes of a message; `marked` as lazy by whoever publishes it. */
+export function patienceOf(core: Core, channel: Channel, data: unknown, marked: boolean): Patience {
+  const { settings } = channel
+  if (settings === null || (settings.lazy === false && settings.overflow === 'disconnect' && settings.conflate === '')) {
+    return marked && core.options.maxLazyTimeout > 0 ? { ...IMPATIENT, lazy: core.options.maxLazyTimeout } : IMPATIENT
+  }
+  const { lazy, overflow, conflate } = settings
   const wait = lazy === true || (lazy === false && marked) ? core.options.maxLazyTimeout : Number(lazy)
-  return wait > 0 ? wait : -1
+  const always = conflate !== '' && overflow !== 'conflate'
+  return { lazy: wait > 0 ? wait : -1, overflow, conflated: always, topic: topicOf(channel, conflate, overflow, data) }
+}
+
+/** Messages of a channel stand for each other where they have the same value of the field, or where their rule names none. */
+function topicOf(channel: Channel, field: string, overflow: Overflow, data: unknown): string | null {
+  if (field === '') return overflow === 'conflate' ? channel.name : null
+  const value = isObject(data) && Object.hasOwn(data, field) ? data[field] : undefined
+  return value === undefined ? null : `${channel.name} ${JSON.stringify(value)}`
 }
 
 function notify(core: Core, channel: Channel, message: Message, session: Session): boolean {

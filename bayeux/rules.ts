@@ -8,7 +8,7 @@ import type { ChannelName } from './channel.js'
 import { BayeuxError } from './errors.js'
 import { type Grant, grantOf, isWho, WHO, type Who } from './grant.js'
 import type { Identity } from './identity.js'
-import { isObject } from './message.js'
+import { isObject, type Overflow } from './message.js'
 import { bySpecificity, coversAll, coversChannel, meets, type Pattern, parsePattern } from './pattern.js'
 import { type Binding, Guard, OPEN, Permission } from './permission.js'
 import type { Operation } from './policy.js'
@@ -63,10 +63,16 @@ export const channelSettings = {
     ...oneOf(['none', 'no-markup', 'no-script']),
     help: 'What is taken out of the texts in data before anybody gets them: all markup, or what a browser would run. Not for binary messages, whose texts may look like it.',
   },
+  conflate: {
+    default: '' as string,
+    check: value => typeof value === 'string',
+    expected: 'the name of a field of data',
+    help: 'In the queue of a session a newer message takes the place of the older one whose data has the same value of this field: its last price, not all prices.',
+  },
   overflow: {
-    default: 'disconnect' as const,
-    ...oneOf(['disconnect']),
-    help: 'What becomes of a session whose queue is full.',
+    default: 'disconnect' as Overflow,
+    ...oneOf(['disconnect', 'drop-oldest', 'drop-newest', 'conflate']),
+    help: "Where a session's queue is full (maxQueue, maxQueueBytes): its session ends; or the oldest message is lost that may be, or the new one; or of each channel, or value of conflate, only the newest message is kept.",
   },
 } as const satisfies Record<string, SettingRow>
 

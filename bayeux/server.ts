@@ -10,10 +10,10 @@ import { deliver } from './delivery.js'
 import { BayeuxError } from './errors.js'
 import type { Extension } from './extension.js'
 import type { Identity } from './identity.js'
-import { freeze, type Message } from './message.js'
+import { freeze, IMPATIENT, type Message, type Patience } from './message.js'
 import { identify } from './meta.js'
 import type { Authorizer, Question } from './policy.js'
-import { fanOut, filtered, lazyOf } from './publish.js'
+import { fanOut, filtered, patienceOf } from './publish.js'
 import { remove, settle } from './removal.js'
 import { review } from './review.js'
 import { type ChannelRules, Rules } from './rules.js'
@@ -38,6 +38,10 @@ export interface Stats {
   readonly queued: number
   /** Held /meta/connects. */
   readonly held: number
+  /** Messages that sessions did not get as their queues were full, since the start: the oldest of a queue, new ones, and those that newer ones stood for. */
+  readonly droppedOldest: number
+  readonly droppedNewest: number
+  readonly conflated: number
 }
 
 /** A queue that is longer is dropped with its session when memory is critical, in characters of JSON. */
@@ -74,10 +78,10 @@ export class ServerSide {
     const name = channelName(channel)
     if (name.kind !== 'broadcast') throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a broadcast channel`)
     const node = this.core.tree.create(name)
-    const lazy = lazyOf(this.core, node, extra.lazy === true)
-    const frozen = freezeOwn(channel, data, extra, lazy, this.core.timestamp(now))
+    const patience = patienceOf(this.core, node, data, extra.lazy === true)
+    const frozen = freezeOwn(channel, data, extra, patience, this.core.timestamp(now))
     const clean = filtered(this.core, node, frozen.message)
-    const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, lazy)
+    const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, patience)
     if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
     fanOut(this.core, node, message, publisher, now)
     this.core.sink.published(message)
@@ -88,8 +92,9 @@ export class ServerSide {
   deliver(session: Session, channel: string, data: unknown, extra: Extra, now: number): void {
     if (parseChannel(channel, Number.POSITIVE_INFINITY, false) === null)
       throw new BayeuxError('CHANNEL_NAME_INVALID', `${JSON.stringify(channel)} is not a channel name`)
-    const lazy = extra.lazy === true && this.core.options.maxLazyTimeout > 0 ? this.core.options.maxLazyTimeout : -1
-    deliver(this.core, session, freezeOwn(channel, data, extra, lazy, this.core.timestamp(now)), now)
+    const { maxLazyTimeout } = this.core.options
+    const patience = extra.lazy === true && maxLazyTimeout > 0 ? { ...IMPATIENT, lazy: maxLazyTimeout } : IMPATIENT
+    deliver(this.core, session, freezeOwn(channel, data, extra, patience, this.core.timestamp(now)), now)
     settle(this.core, now)
   }
 
@@ -216,7 +221,15 @@ export class ServerSide {
       if (session.held !== null) held++
     }
     const { tree, sessions, local } = this.core
-    return { sessions: sessions.size, local: local.size, channels: tree.size, subscriptions: tree.subscriptions, queued, held }
+    return {
+      sessions: sessions.size,
+      local: local.size,
+      channels: tree.size,
+      subscriptions: tree.subscriptions,
+      queued,
+      held,
+      ...this.core.dropped,
+    }
   }
 
   #settled(off: () => void): (now: number) => void {
@@ -233,7 +246,7 @@ function channelName(text: string): ChannelName {
   return name
 }
 
-function freezeOwn(channel: string, data: unknown, extra: Extra, lazy: number, timestamp: string | null) {
+function freezeOwn(channel: string, data: unknown, extra: Extra, patience: Patience, timestamp: string | null) {
   const { id, successful, ext } = extra
   const message: Message & { channel: string } = {
     channel,
@@ -244,7 +257,7 @@ function freezeOwn(channel: string, data: unknown, extra: Extra, lazy: number, t
     ...(timestamp === null ? null : { timestamp }),
   }
   try {
-    return freeze(message, lazy)
+    return freeze(message, patience)
   } catch (cause) {
     throw new BayeuxError('DATA_INVALID', 'data cannot be written as JSON', { cause })
   }

@@ -61,6 +61,11 @@ export class Session implements Timed {
   queuedBytes = 0
   /** In the list of sessions to be flushed. */
   dirty = false
+  /** Asked to be told of messages that it does not get; and how many it was not told of yet. */
+  tellsDropped = false
+  dropped = 0
+  /** The last queued message of each topic that is conflated at any time; null while there is none. */
+  topics: Map<string, FrozenMessage> | null = null
   /** Removed as soon as the fan-out that overflowed its queue is over. */
   doomed = false
   /** Depth of server-side batches: no flush while above 0. */
@@ -177,10 +182,23 @@ export class Session implements Timed {
     if (messages.length === 0) return messages
     if (this.reviewing > 0) return NOTHING // it may be that not all of it may go
     this.queue = NOTHING
+    this.topics = null
     this.queuedBytes = 0
     this.urgent = 0
     this.lazyAt = null
     return messages
+  }
+
+  /** Takes the message at this place out of the queue, and out of what is to be acknowledged. */
+  removeQueued(at: number): FrozenMessage {
+    const message = this.queue[at]!
+    this.ack?.remove(this.ack.size - this.queue.length + at) // the queue is the end of what is not acknowledged
+    if (at === 0) this.queue.shift()
+    else this.queue.splice(at, 1)
+    this.queuedBytes -= message.json.length
+    if (message.lazy === -1 || this.lazyAt === null) this.urgent--
+    this.urgent = Math.min(this.urgent, this.queue.length)
+    return message
   }
 
   /** Takes messages out of the queue that are not to be delivered after all. */

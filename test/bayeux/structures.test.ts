@@ -4,7 +4,7 @@ import t from 'tap'
 import { AckState } from '../../bayeux/ack.js'
 import { covers, parseChannel } from '../../bayeux/channel.js'
 import { Deadlines, type Timed } from '../../bayeux/deadlines.js'
-import { FrozenMessage } from '../../bayeux/message.js'
+import { FrozenMessage, IMPATIENT } from '../../bayeux/message.js'
 import { type ChannelRules, Rules } from '../../bayeux/rules.js'
 import { Session } from '../../bayeux/session.js'
 import { Subscriptions } from '../../bayeux/subscriptions.js'
@@ -256,7 +256,7 @@ t.test('deadlines: a deadline that moves later costs nothing, one that moves nea
 
 t.test('ack: what is not acknowledged is taken again, and no number twice', t => {
   const ack = new AckState()
-  const [a, b, c] = ['a', 'b', 'c'].map(text => new FrozenMessage('/x', `"${text}"`, -1)) as [
+  const [a, b, c] = ['a', 'b', 'c'].map(text => new FrozenMessage('/x', `"${text}"`, IMPATIENT)) as [
     FrozenMessage,
     FrozenMessage,
     FrozenMessage,

@@ -4,7 +4,7 @@ import t from 'tap'
 import { binaryMessage, binaryOf, decodeZ85, encodeZ85 } from '../../bayeux/binary.js'
 import { covers, kindOf, parseChannel } from '../../bayeux/channel.js'
 import { BayeuxError, errors, wireError } from '../../bayeux/errors.js'
-import { FrozenMessage, freezePublished, isMessageId, type Message, parseEnvelope } from '../../bayeux/message.js'
+import { FrozenMessage, freezePublished, IMPATIENT, isMessageId, type Message, parseEnvelope } from '../../bayeux/message.js'
 import { engineOptions, isOption, resolve, resolveFor } from '../../bayeux/options.js'
 import { refusal } from '../../bayeux/policy.js'
 import { type Advice, Reply } from '../../bayeux/reply.js'
@@ -162,7 +162,7 @@ t.test('message: a long text is refused for its depth before it is parsed, and f
 
 t.test('message: what is an id', t => {
   for (const id of ['0', 'a', 'Z9', 0, 77, '12345678901234567890123']) t.ok(isMessageId(id, true), String(id))
-  for (const id of ['', 'a-b', ' 1', 'é', '<a>', 1.5, -1, 1e300, true, {}, [], ['1']])
+  for (const id of ['', 'a-b', ' 1', 'é', '<a>', 1.5, IMPATIENT, 1e300, true, {}, [], ['1']])
     t.notOk(isMessageId(id, true), JSON.stringify(id))
   t.ok(isMessageId('a-b', false), 'characters are not looked at without validateMessageFields')
   t.notOk(isMessageId({}, false), 'the type is')
@@ -178,18 +178,18 @@ t.test('message: a delivery has what the publisher wrote, but not what would com
     9,
     99,
   ) as [Message]
-  t.same(JSON.parse(freezePublished(message, '/a', -1, null).json), {
+  t.same(JSON.parse(freezePublished(message, '/a', IMPATIENT, null).json), {
     channel: '/a',
     data: { a: '\u2028' },
     ext: { k: 1 },
     other: [1],
     constructor: 2,
   })
-  const stamped = freezePublished({ channel: '/a', data: 0, timestamp: 'mine' }, '/a', -1, 'ours')
+  const stamped = freezePublished({ channel: '/a', data: 0, timestamp: 'mine' }, '/a', IMPATIENT, 'ours')
   t.same(JSON.parse(stamped.json), { channel: '/a', data: 0, timestamp: 'ours' })
-  t.equal(freezePublished({ channel: '/a' }, '/a', -1, null).json, '{"channel":"/a"}', 'no data stays no data')
+  t.equal(freezePublished({ channel: '/a' }, '/a', IMPATIENT, null).json, '{"channel":"/a"}', 'no data stays no data')
   t.equal(({} as Message)['polluted'], undefined)
-  const frozen = new FrozenMessage('/a', '{"channel":"/a","data":1}', -1)
+  const frozen = new FrozenMessage('/a', '{"channel":"/a","data":1}', IMPATIENT)
   t.same(frozen.message, { channel: '/a', data: 1 })
   t.equal(frozen.message, frozen.message, 'parsed once')
   t.end()

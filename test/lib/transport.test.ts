@@ -3,7 +3,7 @@
 import type { EventEmitter } from 'node:events'
 import t from 'tap'
 import * as ws from 'ws'
-import { type FrozenMessage, freeze, freezePublished, type Message, parseEnvelope } from '../../bayeux/message.js'
+import { type FrozenMessage, freeze, freezePublished, IMPATIENT, type Message, parseEnvelope } from '../../bayeux/message.js'
 import { resolve } from '../../bayeux/options.js'
 import { messageFields, readBody } from '../../lib/body.js'
 import { callbackOf, callbackScript } from '../../lib/callback.js'
@@ -84,7 +84,7 @@ t.test('callback: a `__proto__` that somebody published sets nobody’s prototyp
     10,
     100,
   ) as [Message]
-  const frozen = freezePublished(published, '/a', -1, null)
+  const frozen = freezePublished(published, '/a', IMPATIENT, null)
   const [message] = evaluate(callbackScript('cb', `[${frozen.json}]`)) as [object]
   t.notOk('advice' in message, 'no advice by the back door (DEV-4)')
   t.notOk('successful' in message)

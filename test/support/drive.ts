@@ -83,7 +83,8 @@ export interface Who {
 
 export class Client {
   id = ''
-  /** Data of what was delivered, in order. */
+  /** What was delivered, in order; and the data of it. */
+  readonly messages: Json[] = []
   readonly data: unknown[] = []
   readonly replies: Json[] = []
   readonly endings: string[] = []
@@ -120,6 +121,7 @@ export class Client {
 
   got({ head, messages, replies }: Written): void {
     if (head !== null) this.replies.push(head)
+    this.messages.push(...messages)
     this.data.push(...messages.map(message => message['data']))
     this.replies.push(...replies)
   }
