@@ -10,6 +10,7 @@ import type { Session } from './session.js'
 /** `{reconnect: 'retry', interval, timeout}`, with the values that really hold for this session on this transport. */
 export function fullAdvice(core: Core, session: Session, transport: Transport): Advice {
   const options = core.transports[transport]
+  if (core.pause > 0) session.transientInterval = core.spread(core.pause) // so that those of a server that stops do not come back together
   const advice: Advice = {
     reconnect: 'retry',
     interval: session.transientInterval ?? session.interval ?? options.interval,

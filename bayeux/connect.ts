@@ -48,7 +48,8 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
     exchange.connects = true
     return expires(core, session, connection, reply, now)
   }
-  if (advised || session.adviceDue || session.advisedTransport !== connection.transport) advise(core, session, connection, reply)
+  if (advised || session.adviceDue || core.draining || session.advisedTransport !== connection.transport)
+    advise(core, session, connection, reply)
   if (!connection.socket && exchange.messages.length === 1 && session.urgent === 0 && browserIsFull(core, session, connection)) {
     const interval = core.options.multiSessionInterval
     reply.advice = multipleClients(interval, reply.advice)
@@ -59,7 +60,7 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
   }
   if (session.slowed) advise(core, session, connection, reply)
   const hold = capped(timeout, core.options.maxTimeout) ?? session.timeout ?? options.timeout
-  if (hold > 0 && wasConnected && !core.closing && mayHold(core, exchange, session)) {
+  if (hold > 0 && wasConnected && !core.draining && mayHold(core, exchange, session)) {
     holdConnect(core, exchange, session, reply, now + hold)
     if (session.urgent > 0) core.markDirty(session)
     return null
@@ -108,7 +109,7 @@ function holdConnect(core: Core, exchange: Exchange, session: Session, reply: Re
 export function releaseConnect(core: Core, session: Session, now: number): void {
   if (session.held === null || !core.sink.writable(session.held.connection)) return loseConnect(core, session)
   const { connection, reply } = unhold(core, session)
-  if (session.adviceDue && !session.gone) advise(core, session, connection, reply)
+  if ((session.adviceDue || core.draining) && !session.gone) advise(core, session, connection, reply)
   if (session.gone) reply.advice = ended()
   else if (session.credential?.expiring === true) expires(core, session, connection, reply, now)
   const messages = takeForConnect(core, session, reply)

@@ -36,7 +36,7 @@ export class Core {
   /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
   doomed: Session[] = []
   /** Messages that sessions with full queues did not get. */
-  readonly dropped = { droppedOldest: 0, droppedNewest: 0, conflated: 0 }
+  readonly dropped = { oldest: 0, newest: 0, conflated: 0 }
   /** Held HTTP connects by browser cookie. */
   readonly heldByBrowser = new Map<string, number>()
   /** Sockets without a session, to be closed shortly, in the order of their time. */
@@ -56,8 +56,10 @@ export class Core {
   /** Short of memory: no new sessions. */
   shedding = false
   sweepAt = Number.POSITIVE_INFINITY
-  /** The server is about to stop: no connect is held any more. */
-  closing = false
+  /** The server is about to stop: it takes no new sessions and holds no connect any more. */
+  draining = false
+  /** When its clients are to come back at the earliest, ms. */
+  pause = 0
 
   /** @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID */
   constructor(

@@ -57,7 +57,7 @@ function makeRoom(core: Core, session: Session, message: FrozenMessage, now: num
   else if (overflow === 'drop-oldest') dropOldest(core, session)
   if (!isFull(core, session)) return true
   if (overflow === 'drop-newest' || overflow === 'drop-oldest') {
-    core.dropped.droppedNewest++ // also where nothing older may be lost: a message that may be lost ends no session
+    core.dropped.newest++ // also where nothing older may be lost: a message that may be lost ends no session
     session.dropped++
     return false
   }
@@ -91,13 +91,13 @@ function conflateQueue(core: Core, session: Session, next: string | null): void 
 /** Oldest first, as many as are in the way and may be lost. What was sent and is not acknowledged may have arrived. */
 function dropOldest(core: Core, session: Session): void {
   for (let at = 0; isFull(core, session) && at < session.queue.length; ) {
-    if (session.queue[at]!.overflow === 'drop-oldest') lose(core, session, at, 'droppedOldest')
+    if (session.queue[at]!.overflow === 'drop-oldest') lose(core, session, at, 'oldest')
     else at++
   }
 }
 
 /** A session does not get what is at this place of its queue. */
-function lose(core: Core, session: Session, at: number, why: 'droppedOldest' | 'conflated'): void {
+function lose(core: Core, session: Session, at: number, why: 'oldest' | 'conflated'): void {
   const message = session.removeQueued(at)
   if (session.topics?.get(message.topic ?? '') === message) session.topics.delete(message.topic!)
   core.dropped[why]++

@@ -13,7 +13,7 @@ import { Connection, type Facts } from './connection.js'
 import { Core } from './core.js'
 import type { ErrorCode } from './errors.js'
 import { Exchange } from './exchange.js'
-import { flush } from './flush.js'
+import { dismiss, flush } from './flush.js'
 import { tokenOf } from './identity.js'
 import { isMessageId, type Message, parseEnvelope, type Refusal } from './message.js'
 import { disconnect, handshake, metaReply, refuseHandshake, subscribe, subscriptionsOf, tooMany, unsubscribe } from './meta.js'
@@ -150,14 +150,34 @@ export class Engine {
     return this.deadline
   }
 
-  /** Answers all held connects with full advice, and holds none from now on: the server is about to stop. */
-  release(now: number): void {
-    this.#core.closing = true
-    for (const session of this.#core.deadlines.items()) {
-      if (session.held === null) continue
-      session.adviceDue = true
-      releaseConnect(this.#core, session, now)
+  get draining(): boolean {
+    return this.#core.draining
+  }
+
+  /**
+   * The server is about to stop: it takes no new sessions and holds no connects any more.
+   *
+   * @param pause its clients are told to come back after so many ms, and up to half as many more
+   */
+  drain(pause: number): void {
+    this.#core.draining = true
+    this.#core.pause = pause
+  }
+
+  /**
+   * Lets sessions go, after `drain`: their held connects are answered with full advice, their sockets closed behind all that waits for them.
+   *
+   * @param most how many
+   * @returns whether there are more that have something to be let go of
+   */
+  release(most: number, now: number): boolean {
+    let count = 0
+    for (const session of this.#core.sessions.values()) {
+      if (session.held === null && session.endpoint === null) continue
+      if (count++ === most) return true
+      dismiss(this.#core, session, now)
     }
+    return false
   }
 
   #runDue(now: number): void {

@@ -111,6 +111,12 @@ export const errors = {
     help: 'The server is short of memory and takes no new sessions or channels; the advice says when to try again.',
   },
 
+  DRAINING: {
+    wire: 503,
+    text: 'draining',
+    help: 'The server is about to stop and takes no new sessions; the advice says when to try again, here or where a balancer leads.',
+  },
+
   OPTION_UNKNOWN: { wire: null, text: 'option_unknown', help: 'No option has this name.' },
   OPTION_INVALID: { wire: null, text: 'option_invalid', help: 'The value of an option has the wrong type or is out of range.' },
   RULE_INVALID: {

@@ -56,3 +56,15 @@ export function flushSession(core: Core, session: Session, now: number): void {
     if (session.gone) letGo(core, session, true, now)
   }
 }
+
+/** The server is about to stop: what waits for a session leaves, and its socket is closed behind it. The session stays. */
+export function dismiss(core: Core, session: Session, now: number): void {
+  const { endpoint } = session
+  if (session.held !== null) releaseConnect(core, session, now)
+  else flushSession(core, session, now)
+  session.endpoint = null
+  if (endpoint === null || !endpoint.open) return
+  endpoint.session = null
+  endpoint.open = false
+  core.sink.end(endpoint, 'going_away')
+}

@@ -90,6 +90,7 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
  * @returns the refusal, null for none
  */
 export function refuseHandshake(core: Core, connection: Connection, message: Message, now: number): Reply | null {
+  if (core.draining) return later(core, message, metaReply(core, message, now).fail('DRAINING'), Math.max(core.pause, PAUSE))
   if (core.shedding) {
     core.sink.limited('maxMemory', connection.address)
     return later(core, message, metaReply(core, message, now).fail('OVERLOADED'), SHED_PAUSE)

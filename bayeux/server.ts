@@ -38,9 +38,14 @@ export interface Stats {
   readonly queued: number
   /** Held /meta/connects. */
   readonly held: number
-  /** Messages that sessions did not get as their queues were full, since the start: the oldest of a queue, new ones, and those that newer ones stood for. */
-  readonly droppedOldest: number
-  readonly droppedNewest: number
+}
+
+/** Messages that sessions did not get as they could not keep up, since the start. */
+export interface Dropped {
+  /** In a full queue the oldest, or the new one. */
+  readonly oldest: number
+  readonly newest: number
+  /** A newer one stood for them. */
   readonly conflated: number
 }
 
@@ -221,15 +226,11 @@ export class ServerSide {
       if (session.held !== null) held++
     }
     const { tree, sessions, local } = this.core
-    return {
-      sessions: sessions.size,
-      local: local.size,
-      channels: tree.size,
-      subscriptions: tree.subscriptions,
-      queued,
-      held,
-      ...this.core.dropped,
-    }
+    return { sessions: sessions.size, local: local.size, channels: tree.size, subscriptions: tree.subscriptions, queued, held }
+  }
+
+  dropped(): Dropped {
+    return { ...this.core.dropped }
   }
 
   #settled(off: () => void): (now: number) => void {

@@ -15,6 +15,7 @@ import type { RemovalReason, Session } from './session.js'
  * `destroyed`: the session was removed while its connect was held (HTTP as above; WebSocket 1000 "Destroy").
  * `failed`: code of the application broke while the envelope was processed (HTTP 500; WebSocket 1011).
  * `removed`: the session has ended and said all it had to say (WebSocket 1000).
+ * `going_away`: the server is about to stop, and has sent what waited (WebSocket 1001).
  * `rate_limited`: its client sends too much and does not heed advice (HTTP 429; WebSocket 1008).
  */
 export type Ending =
@@ -27,6 +28,7 @@ export type Ending =
   | 'destroyed'
   | 'removed'
   | 'rate_limited'
+  | 'going_away'
 
 export interface Sink {
   /** A new unguessable id, `[A-Za-z0-9]`, at least 128 random bits: the one value that is fetched at once. */

@@ -10,6 +10,7 @@ import {
   type Admission,
   BayeuxError,
   type ChannelRules,
+  type Dropped,
   type Authorizer as EngineAuthorizer,
   type Extension as EngineExtension,
   type Extra,
@@ -275,6 +276,16 @@ export class Bayeux {
   /** Whether the process is short of memory, and takes no new sessions. */
   get overloaded(): boolean {
     return this.#host.engine.server.shedding
+  }
+
+  /** How many messages sessions did not get since the start as they could not keep up, by what their channels' rules say of that. */
+  dropped(): Dropped {
+    return this.#host.engine.server.dropped()
+  }
+
+  /** Whether the server is about to stop: it takes no new sessions, and lets those go that are there. */
+  get draining(): boolean {
+    return this.#host.draining
   }
 
   /** How often each limit has held since the start, by its option's name; those that never did are left out. */

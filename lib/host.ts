@@ -55,6 +55,10 @@ const NEVER = Number.POSITIVE_INFINITY
 /** Under load, no longer than this is written before what came meanwhile is read, ms; and how many sessions pass between two looks at the clock. */
 const FLUSH_TIME = 5
 const FLUSH_SESSIONS = 64
+/** A server that stops lets go of so many sessions in a ms, a wave of them every so many ms; their clients are to come back after so many at the earliest. */
+const DRAINED_PER_MS = 2
+const WAVE = 50
+const SHORTEST_PAUSE = 500
 export const LONGEST_TIMER = 2_147_483_647
 
 export class Host implements Sink {
@@ -109,10 +113,35 @@ export class Host implements Sink {
     this.arm()
   }
 
+  /** Whether the server is about to stop. */
+  get draining(): boolean {
+    return this.engine.draining
+  }
+
+  /**
+   * The server is about to stop: no new sessions, held connects are answered and sockets closed in waves, and clients told to come back at different times.
+   *
+   * @param timeout ms that it may take
+   * @returns fulfilled when nobody is held any more
+   */
+  async drain(timeout: number): Promise<void> {
+    if (this.draining) return
+    const sessions = this.engine.server.sessionCount
+    const window = Math.min(timeout / 2, sessions / DRAINED_PER_MS)
+    const waves = Math.max(1, Math.ceil(window / WAVE))
+    this.engine.drain(Math.max(SHORTEST_PAUSE, 2 * window)) // which is spread over half of itself: so long as the waves
+    for (let wave = 1; wave <= waves; wave++) {
+      this.engine.flush(this.now())
+      const more = this.engine.release(Math.ceil(sessions / waves), this.now())
+      if (wave < waves && more) await new Promise(resolve => setTimeout(resolve, WAVE))
+    }
+  }
+
   /** Answers every held connect and every open question, and forgets the timer: nothing is held after. */
   close(): void {
     this.engine.flush(this.now())
-    this.engine.release(this.now())
+    if (!this.draining) this.engine.drain(0)
+    this.engine.release(Number.POSITIVE_INFINITY, this.now())
     for (const question of [...this.#questions.keys()]) this.#answer(question, false)
     this.#closed = true
     clearTimeout(this.#timer)

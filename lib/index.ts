@@ -6,6 +6,7 @@ export {
   binaryMessage,
   binaryOf,
   type ChannelRules,
+  type Dropped,
   type ErrorCode,
   type Extra,
   errors,

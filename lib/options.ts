@@ -37,6 +37,12 @@ export const transportOptions = {
     default: true,
     help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js.',
   },
+  drainTimeout: {
+    default: 10_000,
+    unit: 'ms',
+    min: 0,
+    help: 'How long a server that stops may take to answer its held connects and close its sockets, in waves; a few clients take a moment.',
+  },
   policyTimeout: {
     default: 10_000,
     unit: 'ms',

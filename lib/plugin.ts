@@ -122,6 +122,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   app.addHook('onClose', async () => gauge.stop())
   // before the sockets' own hook, which waits until their clients have closed
   app.addHook('preClose', async () => {
+    await host.drain(settings.drainTimeout)
     road?.close()
     host.close()
     sockets?.close()
@@ -293,6 +294,7 @@ function turnAway(socket: Duplex, status: string): void {
  */
 export const fastifyOptions = {
   http: { maxHeaderSize: 32_768, headersTimeout: 15_000, connectionsCheckingInterval: 5_000 }, // Node would look for late requests every 30 s
+  return503OnClosing: false, // clients are told to come back while their connects are answered
   requestTimeout: REQUEST_TIMEOUT, // to receive a request in full; a held connect is received, and waits as long as it likes
   frameworkErrors: (error: FastifyError, { raw }: FastifyRequest, reply: FastifyReply): void => {
     if (raw.headers.upgrade === undefined) return refuse(reply, error.statusCode ?? 400)

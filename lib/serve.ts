@@ -14,6 +14,8 @@ import { refuse } from './polling.js'
 
 const HEALTH = '/healthz'
 const READY = '/readyz'
+/** What closing takes beyond `drainTimeout` at most, ms: sockets that do not answer are cut before. */
+const GRACE = 2_000
 
 export interface ServeExtension {
   /** Adds routes, services and listeners before the server listens. */
@@ -30,8 +32,11 @@ export interface ServeExtension {
  */
 export async function main(argv: readonly string[], extension: ServeExtension = {}): Promise<FastifyInstance> {
   try {
-    const app = await start(readConfig(argv, process.env), extension)
+    const config = readConfig(argv, process.env)
+    const app = await start(config, extension)
     const stop = (): void => {
+      const { drainTimeout } = resolve(serveOptions, config.options)
+      setTimeout(() => process.exit(0), drainTimeout + GRACE).unref()
       void app.close().then(() => process.exit(0))
     }
     process.on('SIGHUP', () => void reload(app, argv))
@@ -107,13 +112,9 @@ function trustOf(proxies: readonly string[]): Trust | null {
 
 /** `/healthz`: the process answers. `/readyz`: it takes clients; 503 once it is about to stop. */
 function addHealth(app: FastifyInstance): void {
-  let closing = false
-  app.addHook('preClose', async () => {
-    closing = true
-  })
   app.get(HEALTH, async () => ({ status: 'ok' }))
   app.get(READY, async (_request, reply) => {
-    const status = closing ? 'closing' : app.bayeux.overloaded ? 'overloaded' : 'ready'
+    const status = app.bayeux.draining ? 'closing' : app.bayeux.overloaded ? 'overloaded' : 'ready'
     reply.code(status === 'ready' ? 200 : 503)
     return { status, sessions: app.bayeux.sessionCount }
   })

@@ -38,6 +38,7 @@ const CLOSINGS: Readonly<Record<Ending, readonly [code: number, reason: string]>
   destroyed: [1000, 'Destroy'],
   removed: [1000, 'session removed'],
   rate_limited: [1008, 'rate limited'],
+  going_away: [1001, 'going away'],
 }
 
 const PEER = Symbol('peer')

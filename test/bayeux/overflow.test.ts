@@ -46,11 +46,11 @@ t.test('conflate keeps of each value of its field the newest message, at the pla
     'text',
     { symbol: null, at: 9 },
   ])
-  t.equal(drive.engine.server.stats().conflated, 3)
+  t.equal(drive.engine.server.dropped().conflated, 3)
   price('IBM', 10)
   client.say(CONNECT)
   t.same(client.data.at(-1), { symbol: 'IBM', at: 10 }, 'what was sent stands for nothing any more')
-  t.equal(drive.engine.server.stats().conflated, 3)
+  t.equal(drive.engine.server.dropped().conflated, 3)
   t.end()
 })
 
@@ -65,9 +65,9 @@ t.test('conflate costs who keeps up nothing: every message is delivered', t => {
 
 t.test('by default a full queue ends the session; drop-oldest and drop-newest lose messages instead, and count them', t => {
   const expected: [overflow: 'disconnect' | 'drop-oldest' | 'drop-newest', data: number[], counts: object][] = [
-    ['disconnect', [], { droppedOldest: 0, droppedNewest: 0 }],
-    ['drop-oldest', [3, 4, 5], { droppedOldest: 3, droppedNewest: 0 }],
-    ['drop-newest', [0, 1, 2], { droppedOldest: 0, droppedNewest: 3 }],
+    ['disconnect', [], { oldest: 0, newest: 0 }],
+    ['drop-oldest', [3, 4, 5], { oldest: 3, newest: 0 }],
+    ['drop-newest', [0, 1, 2], { oldest: 0, newest: 3 }],
   ]
   for (const [overflow, data, counts] of expected) {
     const drive = new Drive({ maxQueue: 3 }, { '/a': { overflow } })
@@ -76,7 +76,7 @@ t.test('by default a full queue ends the session; drop-oldest and drop-newest lo
     t.same(drive.removed, overflow === 'disconnect' ? ['overflow'] : [], overflow)
     client.say(CONNECT)
     t.same(client.data, data, overflow)
-    t.match(drive.engine.server.stats(), counts, overflow)
+    t.match(drive.engine.server.dropped(), counts, overflow)
     t.ok(drive.limited.includes('maxQueue'), 'the limit is named')
   }
   t.end()
@@ -89,7 +89,7 @@ t.test('the size of a queue counts as its length does', t => {
   t.ok(client.session.queuedBytes < 7_000)
   client.say(CONNECT)
   t.equal(String(client.data.at(-1)).slice(0, 2), '19')
-  t.equal(client.data.length + drive.engine.server.stats().droppedOldest, 20)
+  t.equal(client.data.length + drive.engine.server.dropped().oldest, 20)
   t.end()
 })
 
@@ -109,7 +109,7 @@ t.test(
     drive.publish('/c/0', 7)
     client.say(CONNECT)
     t.same(client.data, [3, { key: 2, n: 5 }, { key: 1, n: 6 }, 7])
-    t.equal(drive.engine.server.stats().conflated, 4)
+    t.equal(drive.engine.server.dropped().conflated, 4)
     client.say({ channel: '/meta/disconnect' })
     const full = sleeper(drive, '/p')
     for (let key = 0; key < 4; key++) drive.publish('/p', { key })
@@ -129,7 +129,7 @@ t.test('what may not be lost is never lost for what may: a message that may is l
     t.same(drive.removed, [])
     client.say(CONNECT)
     t.same(client.data, [0, 1, 2])
-    t.equal(drive.engine.server.stats().droppedNewest, 1)
+    t.equal(drive.engine.server.dropped().newest, 1)
     drive.publish('/noise', 'a')
     for (let n = 3; n < 6; n++) drive.publish('/orders', n)
     t.same(drive.removed, ['overflow'], 'an order that has no room is not lost in silence')
@@ -207,7 +207,7 @@ t.test('with an unacknowledged queue that is full, a new message that may be los
   client.say({ ...CONNECT, ext: { ack: 0 } })
   drive.publish('/a', 2)
   t.same(drive.removed, [])
-  t.equal(drive.engine.server.stats().droppedNewest, 1)
+  t.equal(drive.engine.server.dropped().newest, 1)
   t.end()
 })
 
@@ -251,7 +251,7 @@ t.test(
         const drive = new Drive({ maxQueue: 8 }, rules)
         const client = sleeper(drive, channels, { ack, dropped: true })
         const published = new Map<string, number[]>(channels.map(channel => [channel, []]))
-        const newest = new Map<number, number>()
+        const latest = new Map<number, number>()
         let acked = 0
         let n = 0
         let seen = 0
@@ -275,7 +275,7 @@ t.test(
           else if (each === 'lost') connect(false)
           else {
             published.get(each.publish)!.push(++n)
-            if (each.publish === '/price') newest.set(each.key, n)
+            if (each.publish === '/price') latest.set(each.key, n)
             drive.publish(each.publish, { n, key: each.key })
           }
         }
@@ -285,19 +285,19 @@ t.test(
         drive.publish('/keep', { n: ++n, key: 0 }) // carries what is still to be told
         connect(true)
         published.get('/keep')!.push(n)
-        const { droppedOldest, droppedNewest, conflated } = drive.engine.server.stats()
+        const { oldest, newest, conflated } = drive.engine.server.dropped()
         const told = got.reduce((sum, { missing }) => sum + missing, 0)
         const faults: string[] = []
-        if (got.length + droppedOldest + droppedNewest + conflated !== n) faults.push('not all is accounted for')
-        if (told !== droppedOldest + droppedNewest) faults.push(`told of ${told}, lost ${droppedOldest} and ${droppedNewest}`)
+        if (got.length + oldest + newest + conflated !== n) faults.push('not all is accounted for')
+        if (told !== oldest + newest) faults.push(`told of ${told}, lost ${oldest} and ${newest}`)
         for (const channel of channels) {
           const mine = got.filter(each => each.channel === channel).map(each => each.n)
           if (mine.some((value, i) => i > 0 && value <= mine[i - 1]!)) faults.push(`${channel} out of order`)
           if (channel === '/keep' && mine.join() !== published.get(channel)!.join())
             faults.push('a message was lost that may not be')
         }
-        if (droppedOldest + droppedNewest === 0)
-          for (const last of newest.values())
+        if (oldest + newest === 0)
+          for (const last of latest.values())
             if (!got.some(each => each.n === last)) faults.push('the newest of a topic is missing')
         if (faults.length > 0) throw new Error(faults.join(', '))
       }),

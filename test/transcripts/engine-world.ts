@@ -28,6 +28,7 @@ const CLOSINGS: Readonly<Record<Ending, number>> = {
   superseded: 1000,
   destroyed: 1000,
   removed: 1000,
+  going_away: 1001,
   rate_limited: 1008,
 }
 
