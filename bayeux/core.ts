@@ -9,6 +9,7 @@ import type { Connection } from './connection.js'
 import { Deadlines } from './deadlines.js'
 import type { Exchange } from './exchange.js'
 import { Extensions } from './extension.js'
+import type { History } from './history.js'
 import type { Message } from './message.js'
 import { type EngineOptions, engineOptions, resolve, resolveFor, type Transport } from './options.js'
 import { Pacer } from './pace.js'
@@ -35,6 +36,11 @@ export class Core {
   flushed = 0
   /** Sessions whose queue overflowed during a fan-out, to be removed after it. */
   doomed: Session[] = []
+  /** The place of the kept message that was fanned out last. */
+  published = 0
+  /** Sessions that replay and have room for more. */
+  readonly replaying = new Set<Session>()
+  trimAt = Number.POSITIVE_INFINITY
   /** Messages that sessions with full queues did not get. */
   readonly dropped = { oldest: 0, newest: 0, conflated: 0 }
   /** Held HTTP connects by browser cookie. */
@@ -66,6 +72,7 @@ export class Core {
     given: Readonly<Record<string, unknown>>,
     rules: ChannelRules,
     readonly sink: Sink,
+    readonly history: History | null = null,
   ) {
     this.options = resolve(engineOptions, given)
     this.census = new Census(this.options)
@@ -87,6 +94,13 @@ export class Core {
     if (session.dirty) return
     session.dirty = true
     if (this.dirty.push(session) === 1) this.sink.flushSoon()
+  }
+
+  /** A session that replays can have more. */
+  replayable(session: Session): void {
+    if (session.replays === null || session.gone) return
+    this.replaying.add(session)
+    this.sink.flushSoon()
   }
 
   /** A session lets go of its socket, which is closed at `at`, unless it finds another session until then. */

@@ -10,12 +10,13 @@ import { flushSession } from './flush.js'
 import { FrozenMessage, isObject } from './message.js'
 import type { Session } from './session.js'
 
-/** Puts a message into one session's queue. It leaves with the next flush, or later as the session's mode has it. */
-export function deliver(core: Core, session: Session, message: FrozenMessage, now: number): void {
+/** Puts a message into one session's queue. It leaves with the next flush, or later as the session's mode has it. `at`: when it was published. */
+export function deliver(core: Core, session: Session, message: FrozenMessage, now: number, at = now): void {
   if (session.gone || session.doomed) return
   let mine = message
+  if (message.position > 0 && session.form !== 'plain') mine = message.inForm(session.form, core.history!.epoch, at)
   if (core.extensions.outgoingInUse && session.receiver === null) {
-    const changed = extended(core, session, message)
+    const changed = extended(core, session, mine)
     if (changed === null) return
     mine = changed
   }

@@ -14,11 +14,12 @@ import { Core } from './core.js'
 import type { ErrorCode } from './errors.js'
 import { Exchange } from './exchange.js'
 import { dismiss, flush } from './flush.js'
+import type { History } from './history.js'
 import { tokenOf } from './identity.js'
 import { isMessageId, type Message, parseEnvelope, type Refusal } from './message.js'
 import { disconnect, handshake, metaReply, refuseHandshake, subscribe, subscriptionsOf, tooMany, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
-import { publish } from './publish.js'
+import { publish, TRIM_PERIOD } from './publish.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { answerRenewal, renew } from './renewal.js'
 import { Reply } from './reply.js'
@@ -56,17 +57,18 @@ export class Engine {
 
   /**
    * @param given options by CometD's names (options.ts), the missing ones at their defaults
+   * @param history what keeps the messages of channels whose rules want that; null for nothing
    * @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID, RULE_INVALID
    */
-  constructor(given: Readonly<Record<string, unknown>>, rules: ChannelRules, sink: Sink) {
-    this.#core = new Core(given, rules, sink)
+  constructor(given: Readonly<Record<string, unknown>>, rules: ChannelRules, sink: Sink, history: History | null = null) {
+    this.#core = new Core(given, rules, sink, history)
     this.server = new ServerSide(this.#core)
   }
 
   /** The next moment, in epoch ms, at which `tick` has something to do; Infinity for none. */
   get deadline(): number {
-    const { deadlines, sweepAt, lingering } = this.#core
-    return Math.min(deadlines.next, sweepAt, lingering[0]?.at ?? NEVER)
+    const { deadlines, sweepAt, trimAt, lingering } = this.#core
+    return Math.min(deadlines.next, sweepAt, trimAt, lingering[0]?.at ?? NEVER)
   }
 
   /** A transport can carry messages: one HTTP request has come, or one WebSocket has opened. `peer` is given back with each effect. */
@@ -144,6 +146,10 @@ export class Engine {
     if (now >= core.sweepAt) {
       core.tree.sweep()
       core.sweepAt = NEVER
+    }
+    if (now >= core.trimAt) {
+      const next = core.history!.trim(now)
+      core.trimAt = next === now ? now + 1 : Math.max(next, now + TRIM_PERIOD)
     }
     endLingering(core, now)
     settle(this.#core, now)

@@ -7,6 +7,7 @@ export type { Connection, Facts } from './connection.js'
 export { Engine } from './engine.js'
 export { BayeuxError, type ErrorCode, type ErrorRow, errors, wireError } from './errors.js'
 export type { Extension } from './extension.js'
+export type { Entry, History, Page, Retention } from './history.js'
 export { claimOf, type Identity, tokenOf, wholeIdentity } from './identity.js'
 export { FrozenMessage, isObject, type Json, type Message } from './message.js'
 export {

@@ -160,7 +160,10 @@ export const IMPATIENT: Patience = { lazy: -1, overflow: 'disconnect', conflated
 export class FrozenMessage {
   /** A transport's own ready form, made by the first that needs it: the WebSocket frame. */
   frame: Uint8Array | null = null
+  /** Its place in the history; 0 for a message that is not kept. Set once, before it is delivered. */
+  position = 0
   #message: Message | null = null
+  #forms: [own: FrozenMessage | null, event: FrozenMessage | null] | null = null
   readonly lazy: number
   readonly overflow: Overflow
   readonly conflated: boolean
@@ -183,11 +186,44 @@ export class FrozenMessage {
     this.topic = topic
   }
 
+  /** The message with its place, as sessions of that form get it; made by the first that needs it. `at`: when it was published, epoch ms. */
+  inForm(form: Form, epoch: string, at: number): FrozenMessage {
+    if (form === 'plain') return this
+    this.#forms ??= [null, null]
+    const index = form === 'own' ? 0 : 1
+    this.#forms[index] ??= new FrozenMessage(
+      this.channel,
+      form === 'own' ? withPlace(this, epoch) : withEvent(this, at),
+      this,
+      this.missing,
+    )
+    return this.#forms[index]
+  }
+
   /** The message as an object, for code in the server; made when first asked for, shared, not to be changed. */
   get message(): Message {
     this.#message ??= JSON.parse(this.json) as Message
     return this.#message
   }
+}
+
+/** How a session is told the places of messages: not at all, in `ext.replay` of each, or as Salesforce does, in `data.event`. */
+export type Form = 'plain' | 'own' | 'event'
+
+function withPlace({ json, message, position }: FrozenMessage, epoch: string): string {
+  const replay = { id: position, epoch }
+  if (!json.includes('"ext"')) return `${json.slice(0, -1)},"ext":{"replay":${JSON.stringify(replay)}}}`
+  return JSON.stringify({ ...message, ext: { ...extOf(message), replay } })
+}
+
+function withEvent({ message, position }: FrozenMessage, at: number): string {
+  const event = { replayId: position, createdDate: new Date(at).toISOString() }
+  const { data } = message
+  if (!isObject(data)) return JSON.stringify({ ...message, data: { event, payload: data } })
+  return JSON.stringify({
+    ...message,
+    data: { ...data, event: { ...(isObject(data['event']) ? data['event'] : null), ...event } },
+  })
 }
 
 /** What a client may not say to other clients (DEV-4): replies' members would stop or confuse them. */

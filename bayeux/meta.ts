@@ -17,6 +17,7 @@ import { Credential, type Identity, identityOf, markOfToken } from './identity.j
 import { extOf, type Message } from './message.js'
 import { type Admission, clean, refusal, type Verdict } from './policy.js'
 import { remove } from './removal.js'
+import { beginReplay, failReplay, negotiateReplay, startsOf } from './replay.js'
 import { Reply } from './reply.js'
 import { review } from './review.js'
 import { Session } from './session.js'
@@ -65,6 +66,7 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
     session.tellsDropped = true
     reply.ext = { ...reply.ext, dropped: true }
   }
+  negotiateReplay(core, session, message, reply)
   if (connection.socket) bind(core, connection, session)
   exchange.session = session
   core.sessions.set(session.id, session)
@@ -187,10 +189,15 @@ export function subscriptionsOf(core: Core, message: Message): ChannelName[] | E
 export function subscribe(core: Core, session: Session, message: Message, names: readonly ChannelName[], now: number): Reply {
   const reply = metaReply(core, message, now)
   if (session.gone) return reply.fail('SUBSCRIBE_FAILED')
+  const starts = startsOf(core, message, names)
+  if ('invalid' in starts) return failReplay(reply, starts.invalid)
   for (const name of names) {
     if (session.gone) return reply.fail('SUBSCRIBE_FAILED') // a listener of the one before has seen to that
     const channel = core.tree.create(name)
-    if (name.kind === 'broadcast' && core.tree.subscribe(session, channel)) core.sink.subscribed(session, channel.name)
+    const isNew = name.kind === 'broadcast' && core.tree.subscribe(session, channel)
+    if (isNew) core.sink.subscribed(session, channel.name)
+    const start = starts.get(name.name)
+    if (isNew || start !== undefined) beginReplay(core, session, channel, start, reply, now)
   }
   return reply
 }

@@ -8,6 +8,7 @@
 import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
 import { deliver } from './delivery.js'
+import type { Retention } from './history.js'
 import { tokenOf } from './identity.js'
 import {
   type FrozenMessage,
@@ -19,6 +20,7 @@ import {
   type Overflow,
   type Patience,
 } from './message.js'
+import { isReplaying } from './replay.js'
 import { Reply } from './reply.js'
 import type { Session } from './session.js'
 import { Channel, isSubscribed } from './tree.js'
@@ -42,9 +44,30 @@ export function publish(core: Core, session: Session, message: Message, name: Ch
     patienceOf(core, channel, clean.data, false),
     core.timestamp(now),
   )
-  fanOut(core, channel, frozen, session, now)
-  core.sink.published(frozen)
+  spread(core, channel, frozen, session, now)
   return reply
+}
+
+/** Keeps a message where its channel's rule wants that, and gives it to all who are to have it. */
+export function spread(core: Core, channel: Channel, message: FrozenMessage, publisher: Session | null, now: number): void {
+  const retention = retentionOf(channel)
+  if (retention !== null && core.history !== null) {
+    message.position = core.published = core.history.append(channel.name, message.json, retention, now)
+    core.trimAt = Math.min(core.trimAt, now + Math.max(retention.age, TRIM_PERIOD))
+  }
+  fanOut(core, channel, message, publisher, now)
+  core.sink.published(message)
+}
+
+/** A retained message is kept as long as no newer one comes. */
+const FOR_EVER = Number.POSITIVE_INFINITY
+/** How often old messages are looked for at most, ms. */
+export const TRIM_PERIOD = 1_000
+
+function retentionOf({ settings }: Channel): Retention | null {
+  if (settings === null || (settings.history === false && !settings.retain)) return null
+  const { messages, age } = settings.history || { messages: 1, age: FOR_EVER }
+  return { messages, age: settings.retain ? FOR_EVER : age }
 }
 
 /** Puts a message into the queue of each session that is subscribed, its publisher's own where that is wanted. */
@@ -57,6 +80,7 @@ export function fanOut(core: Core, channel: Channel, message: FrozenMessage, pub
       const session = sessions[i]!
       if (core.tree.changes !== changes && !isSubscribed(session, core.tree.covering(channel))) continue // an extension has seen to that
       if (session === publisher && !wantsOwn(core, session, channel)) continue
+      if (session.replays !== null && message.position > 0 && isReplaying(session, channel)) continue // it comes to it that way
       deliver(core, session, message, now)
     }
   } finally {

@@ -57,7 +57,9 @@ function ridingMessages(core: Core, exchange: Exchange, session: Session): reado
   if (session.gone) return session.takeQueue()
   if (!exchange.connects) {
     if (connection.socket && (session.endpoint !== connection || connection.congested)) return NOTHING
-    return session.connectOnly || connection.transport === 'callback-polling' ? NOTHING : session.takeQueue()
+    if (session.connectOnly || connection.transport === 'callback-polling') return NOTHING
+    if (session.replays !== null) core.replayable(session)
+    return session.takeQueue()
   }
   let riding = NOTHING
   for (const reply of exchange.replies) {
@@ -71,6 +73,7 @@ function ridingMessages(core: Core, exchange: Exchange, session: Session): reado
 /** Takes what leaves with a connect reply and numbers the reply: with ack, all that is not acknowledged. */
 export function takeForConnect(core: Core, session: Session, reply: Reply): readonly FrozenMessage[] {
   const queue = session.takeQueue()
+  if (session.replays !== null) core.replayable(session)
   if (queue.length > 0) core.pacer.refund(session)
   if (session.ack === null || session.reviewing > 0) return queue
   const { number, messages } = session.ack.take()

@@ -7,6 +7,7 @@
 import type { ChannelName } from './channel.js'
 import { BayeuxError } from './errors.js'
 import { type Grant, grantOf, isWho, WHO, type Who } from './grant.js'
+import type { Retention } from './history.js'
 import type { Identity } from './identity.js'
 import { isObject, type Overflow } from './message.js'
 import { bySpecificity, coversAll, coversChannel, meets, type Pattern, parsePattern } from './pattern.js'
@@ -25,6 +26,10 @@ const oneOf = (values: readonly unknown[]) => ({
   check: (value: unknown): boolean => values.includes(value),
   expected: values.join(' or '),
 })
+const isRetention = (value: unknown): boolean => {
+  if (!isObject(value) || Object.keys(value).some(key => key !== 'messages' && key !== 'age')) return false
+  return [value['messages'], value['age']].every(number => Number.isSafeInteger(number) && (number as number) > 0)
+}
 const who = { default: 'anyone' as Who, check: isWho, expected: WHO }
 
 export const channelSettings = {
@@ -62,6 +67,18 @@ export const channelSettings = {
     default: 'none' as 'none' | 'no-markup' | 'no-script',
     ...oneOf(['none', 'no-markup', 'no-script']),
     help: 'What is taken out of the texts in data before anybody gets them: all markup, or what a browser would run. Not for binary messages, whose texts may look like it.',
+  },
+  history: {
+    default: false as false | Retention,
+    check: value => value === false || isRetention(value),
+    expected: 'messages (a whole number above 0) and age (ms), or false',
+    help: 'What is kept of each channel for replay: so many messages, none older than age. {messages: 1000, age: 3600000}',
+  },
+  retain: {
+    default: false as boolean,
+    check: isBoolean,
+    expected: 'true or false',
+    help: 'A new subscriber gets the last message of the channel at once, through a wildcard that of each channel.',
   },
   conflate: {
     default: '' as string,
@@ -108,6 +125,8 @@ export class Rules {
   readonly #guards = new Map<string, Guard>()
   /** Whether any rule says who may. */
   readonly guarding: boolean
+  /** Whether any rule keeps messages. */
+  readonly keeping: boolean
   /** The filters that rules name. */
   readonly filters: ReadonlySet<'no-markup' | 'no-script'>
 
@@ -118,6 +137,7 @@ export class Rules {
       .sort((a, b) => bySpecificity(a.pattern, b.pattern))
       .map((rule, at) => ({ ...rule, at }))
     this.guarding = this.#rules.some(rule => Object.keys(rule.grants).length > 0)
+    this.keeping = this.#rules.some(({ settings: { history = false, retain = false } }) => history !== false || retain)
     this.filters = new Set(this.#rules.flatMap(({ settings: { filter = 'none' } }) => (filter === 'none' ? [] : [filter])))
   }
 

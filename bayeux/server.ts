@@ -9,11 +9,12 @@ import type { Core } from './core.js'
 import { deliver } from './delivery.js'
 import { BayeuxError } from './errors.js'
 import type { Extension } from './extension.js'
+import type { Page } from './history.js'
 import type { Identity } from './identity.js'
 import { freeze, IMPATIENT, type Message, type Patience } from './message.js'
 import { identify } from './meta.js'
 import type { Authorizer, Question } from './policy.js'
-import { fanOut, filtered, patienceOf } from './publish.js'
+import { filtered, patienceOf, spread } from './publish.js'
 import { remove, settle } from './removal.js'
 import { review } from './review.js'
 import { type ChannelRules, Rules } from './rules.js'
@@ -88,9 +89,17 @@ export class ServerSide {
     const clean = filtered(this.core, node, frozen.message)
     const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, patience)
     if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
-    fanOut(this.core, node, message, publisher, now)
-    this.core.sink.published(message)
+    spread(this.core, node, message, publisher, now)
     settle(this.core, now)
+  }
+
+  /** What is kept of a channel or pattern behind a position, oldest first. @throws {BayeuxError} CHANNEL_NAME_INVALID */
+  history(pattern: string, after: number, most: number): Page & { readonly epoch: string; readonly floor: number } {
+    const name = channelName(pattern)
+    const { history } = this.core
+    if (history === null) return { entries: [], through: 0, epoch: '', floor: 0 }
+    const page = history.read(name, after, history.tip, most)
+    return { ...page, epoch: history.epoch, floor: history.floor(name) }
   }
 
   /** Delivers to one session, subscribed or not. @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID */

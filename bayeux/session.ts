@@ -10,8 +10,9 @@ import type { Connection } from './connection.js'
 import type { Timed } from './deadlines.js'
 import type { Exchange } from './exchange.js'
 import type { Credential } from './identity.js'
-import type { FrozenMessage } from './message.js'
+import type { Form, FrozenMessage } from './message.js'
 import type { Transport } from './options.js'
+import type { Replay } from './replay.js'
 import type { Reply } from './reply.js'
 import type { Subscriptions } from './subscriptions.js'
 
@@ -61,6 +62,10 @@ export class Session implements Timed {
   queuedBytes = 0
   /** In the list of sessions to be flushed. */
   dirty = false
+  /** How it is told the places of messages that are kept. */
+  form: Form = 'plain'
+  /** Subscriptions that it follows from the past on; null for none. */
+  replays: Replay[] | null = null
   /** Asked to be told of messages that it does not get; and how many it was not told of yet. */
   tellsDropped = false
   dropped = 0

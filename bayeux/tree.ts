@@ -115,7 +115,7 @@ export class Tree {
   authorizing = 0
 
   constructor(
-    private rules: Rules,
+    public rules: Rules,
     private readonly events: TreeEvents,
   ) {}
 

@@ -85,6 +85,14 @@ export type Revocation =
 
 const QUESTIONS = { create: 'canCreate', subscribe: 'canSubscribe', publish: 'canPublish' } as const
 
+/** A part of a history. `at`: when a message was published, epoch ms. */
+export interface Kept {
+  readonly messages: readonly (Message & { readonly channel: string; readonly position: number; readonly at: number })[]
+  readonly through: number
+  readonly floor: number
+  readonly epoch: string
+}
+
 export class Bayeux {
   readonly #host: Host
   readonly #log: FastifyBaseLogger
@@ -276,6 +284,24 @@ export class Bayeux {
   /** Whether the process is short of memory, and takes no new sessions. */
   get overloaded(): boolean {
     return this.#host.engine.server.shedding
+  }
+
+  /**
+   * What is kept of a channel or pattern whose rule has `history` or `retain`, oldest first.
+   *
+   * @param after position behind which to begin; 0 for all that is kept
+   * @param limit messages at most; there may be fewer, and more behind `through`
+   * @returns `floor`: the last position of these channels that is kept no more; `epoch`: positions of another mean nothing here
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID
+   */
+  history(channel: string, { after = 0, limit = 100 }: { readonly after?: number; readonly limit?: number } = {}): Kept {
+    const { entries, ...page } = this.#host.engine.server.history(channel, after, limit)
+    const messages = entries.map(({ position, at, json }) => ({
+      ...(JSON.parse(json) as Message & { channel: string }),
+      position,
+      at,
+    }))
+    return { ...page, messages }
   }
 
   /** How many messages sessions did not get since the start as they could not keep up, by what their channels' rules say of that. */

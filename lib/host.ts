@@ -12,6 +12,7 @@ import {
   Engine,
   type Facts,
   type FrozenMessage,
+  type History,
   type Question,
   type RemovalReason,
   type Session,
@@ -75,8 +76,9 @@ export class Host implements Sink {
     options: Readonly<Record<string, unknown>>,
     rules: ChannelRules,
     private readonly policyTimeout: number,
+    history: History | null = null,
   ) {
-    this.engine = new Engine(options, rules, this)
+    this.engine = new Engine(options, rules, this, history)
   }
 
   /** Epoch ms from a clock that never runs backwards. */

@@ -37,6 +37,13 @@ export const transportOptions = {
     default: true,
     help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js.',
   },
+  maxHistory: {
+    default: 100_000,
+    unit: 'messages',
+    min: 1,
+    help: 'What all channels with history or retain keep together; the oldest go first.',
+  },
+  maxHistoryBytes: { default: 67_108_864, unit: 'bytes', min: 1, help: 'The same in memory, about.' },
   drainTimeout: {
     default: 10_000,
     unit: 'ms',

@@ -32,6 +32,7 @@ import { BrowserCookie, readCookie } from './cookie.js'
 import { DirectRoad, type Trust } from './direct.js'
 import { MarkupFilters } from './filters.js'
 import { Gate } from './gate.js'
+import { MemoryHistory } from './history/memory.js'
 import { Host } from './host.js'
 import { MemoryGauge } from './memory.js'
 import { pluginOptions, type TokenOptions, type TransportOptions, tokenOptions, transportOptions } from './options.js'
@@ -86,7 +87,8 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   const { maxInterval } = resolveFor(engineOptions, pick(given, engineOptions), 'long-polling')
   const tokenSettings = resolve(tokenOptions, pick(given, tokenOptions))
   const tokens = tokensOf(tokenSettings, app.log)
-  const host = new Host(pick(given, engineOptions), channels, settings.policyTimeout)
+  const history = new MemoryHistory({ messages: settings.maxHistory, bytes: settings.maxHistoryBytes })
+  const host = new Host(pick(given, engineOptions), channels, settings.policyTimeout, history)
   const server: PollingContext = {
     host,
     options: settings,

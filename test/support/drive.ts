@@ -5,6 +5,7 @@
 import type { ChannelRules } from '../../bayeux/index.js'
 import {
   Engine,
+  type History,
   type Json,
   type Question,
   type RemovalReason,
@@ -28,7 +29,7 @@ export class Drive {
   answer: (question: Question) => Verdict | null = () => true
   readonly clients: Client[] = []
 
-  constructor(options: Readonly<Record<string, unknown>> = {}, rules: ChannelRules = {}) {
+  constructor(options: Readonly<Record<string, unknown>> = {}, rules: ChannelRules = {}, history: History | null = null) {
     this.sink = new RecordingSink({
       written: written => this.clients.find(client => client.has(written.wire))?.got(written),
       ended: (wire, ending) => this.clients.find(client => client.has(wire))?.endings.push(ending),
@@ -41,7 +42,7 @@ export class Drive {
       sessionRemoved: (_session, reason) => this.removed.push(reason),
       unsubscribed: (_session, channel) => this.unsubscribed.push(channel),
     })
-    this.engine = new Engine(options, rules, this.sink)
+    this.engine = new Engine(options, rules, this.sink, history)
   }
 
   /** Lets `ms` pass. */

@@ -1,0 +1,61 @@
+// History: what is kept of channels, so that it can be replayed.
+//
+// Knows: the contract that every store keeps, what a place in a history is.
+// Does not know: how it is stored (lib/history/), who replays what (replay.ts).
+// Source: design section 5.
+
+import type { ChannelName } from './channel.js'
+
+/** What a channel keeps: so many messages at most, none older than `age` ms. */
+export interface Retention {
+  readonly messages: number
+  readonly age: number
+}
+
+/** One kept message. `json` is that of its plain form, `at` epoch ms. */
+export interface Entry {
+  readonly position: number
+  readonly channel: string
+  readonly json: string
+  readonly at: number
+}
+
+export interface Page {
+  /** In the order of their positions. */
+  readonly entries: readonly Entry[]
+  /** What is covered up to here is in this page, or was in one before; reading goes on behind it. */
+  readonly through: number
+}
+
+/**
+ * A store of messages. Positions grow over all channels, and may skip.
+ *
+ * What is asked for is given at once.
+ */
+export interface History {
+  /** One life of this history: positions of another mean nothing here. */
+  readonly epoch: string
+  /** The position given last; 0 before the first. */
+  readonly tip: number
+  /**
+   * Keeps a message.
+   *
+   * @returns its position
+   */
+  append(channel: string, json: string, retention: Retention, now: number): number
+  /**
+   * Messages of all channels that `pattern` covers, oldest first: those behind `after` up to `through`.
+   *
+   * @param most entries; there may be fewer, and `Page.through` less than asked, as it is not to take long
+   */
+  read(pattern: ChannelName, after: number, through: number, most: number): Page
+  /** The last position of these channels that is kept no more: reading from before it has a gap. 0 where everything is there. */
+  floor(pattern: ChannelName): number
+  /** The position of the last message kept that is older than `at`, epoch ms; 0 where there is none. */
+  before(at: number): number
+  /** The newest kept message of each of these channels, oldest first, at most so many. */
+  last(pattern: ChannelName, most: number): readonly Entry[]
+  /** Forgets what is too old, as far as a moment reaches. @returns when there may be more, epoch ms: `now`, if it did not get through; Infinity for never */
+  trim(now: number): number
+  close(): Promise<void>
+}

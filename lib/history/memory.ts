@@ -1,0 +1,205 @@
+// History in memory: gone with the process, bounded by messages, age and bytes in all.
+//
+// Always true: `log` is in the order of positions; an entry in it is kept while its position is above the floor of its channel.
+
+import {
+  type ChannelName,
+  covers,
+  type Entry,
+  type History,
+  type Page,
+  parseChannel,
+  type Retention,
+} from '../../bayeux/index.js'
+import { randomId } from '../id.js'
+
+export interface MemoryLimits {
+  /** In all channels together. */
+  readonly messages: number
+  readonly bytes: number
+}
+
+interface Kept {
+  readonly name: ChannelName
+  /** Oldest first, from `from` on. */
+  entries: Entry[]
+  from: number
+  floor: number
+  age: number
+}
+
+/** Entries that one read looks at, channels that one trim looks at. */
+const LOOKS = 4_096
+/** What an entry takes beside its text, bytes. */
+const OVERHEAD = 96
+/** Places that are done with are kept at the front of a list, before it is moved up: of a channel's, of the log. */
+const FEW = 16
+const DONE_KEPT = 1_024
+
+export class MemoryHistory implements History {
+  readonly epoch = randomId()
+  tip = 0
+  readonly #limits: MemoryLimits
+  readonly #channels = new Map<string, Kept>()
+  #log: Entry[] = []
+  #from = 0
+  #messages = 0
+  #bytes = 0
+  /** The floor of channels of which nothing is kept, not even the floor. */
+  #forgotten = 0
+  #trimming: IterableIterator<[string, Kept]> | null = null
+  /** When the next entry is too old, of the channels that were looked at. */
+  #nextAt = Number.POSITIVE_INFINITY
+
+  constructor(limits: MemoryLimits) {
+    this.#limits = limits
+  }
+
+  get messages(): number {
+    return this.#messages
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  append(channel: string, json: string, { messages, age }: Retention, now: number): number {
+    const entry = { position: ++this.tip, channel, json, at: now }
+    let kept = this.#channels.get(channel)
+    if (kept === undefined) {
+      kept = { name: parseChannel(channel, Number.POSITIVE_INFINITY, false)!, entries: [], from: 0, floor: this.#forgotten, age }
+      this.#channels.set(channel, kept)
+    }
+    kept.age = age
+    kept.entries.push(entry)
+    this.#log.push(entry)
+    this.#messages++
+    this.#bytes += sizeOf(entry)
+    while (kept.entries.length - kept.from > messages) this.#drop(kept)
+    this.#bound()
+    return entry.position
+  }
+
+  read(pattern: ChannelName, after: number, through: number, most: number): Page {
+    const own = pattern.wild === 0
+    const log = own ? this.#channels.get(pattern.name)?.entries : this.#log
+    const entries: Entry[] = []
+    if (log === undefined) return { entries, through }
+    const from = own ? this.#channels.get(pattern.name)!.from : this.#from
+    let at = Math.max(from, firstAfter(log, after))
+    const end = at + LOOKS
+    for (; at < log.length && log[at]!.position <= through; at++) {
+      if (entries.length === most || at === end) return { entries, through: log[at - 1]!.position }
+      const entry = log[at]!
+      const kept = this.#channels.get(entry.channel)
+      if (kept !== undefined && entry.position > kept.floor && (own || covers(pattern, kept.name))) entries.push(entry)
+    }
+    return { entries, through }
+  }
+
+  floor(pattern: ChannelName): number {
+    if (pattern.wild === 0) return this.#channels.get(pattern.name)?.floor ?? this.#forgotten
+    let floor = this.#forgotten
+    for (const kept of this.#channels.values()) if (kept.floor > floor && covers(pattern, kept.name)) floor = kept.floor
+    return floor
+  }
+
+  before(at: number): number {
+    let low = this.#from
+    let high = this.#log.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#log[middle]!.at < at) low = middle + 1
+      else high = middle
+    }
+    return low === this.#from ? 0 : this.#log[low - 1]!.position
+  }
+
+  last(pattern: ChannelName, most: number): readonly Entry[] {
+    const entries: Entry[] = []
+    const channels = pattern.wild === 0 ? [this.#channels.get(pattern.name)] : this.#channels.values()
+    for (const kept of channels) {
+      const entry = kept?.entries.at(-1)
+      if (kept === undefined || entry === undefined || kept.entries.length === kept.from || !covers(pattern, kept.name)) continue
+      entries.push(entry)
+    }
+    return entries.sort((a, b) => a.position - b.position).slice(-most)
+  }
+
+  trim(now: number): number {
+    if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
+    this.#trimming ??= this.#channels.entries()
+    for (let looks = 0; looks < LOOKS; looks++) {
+      const next = this.#trimming.next()
+      if (next.done === true) {
+        this.#trimming = null
+        return this.#nextAt
+      }
+      const [channel, kept] = next.value
+      while (kept.from < kept.entries.length && kept.entries[kept.from]!.at + kept.age < now) {
+        this.#drop(kept)
+        looks++
+      }
+      if (kept.from < kept.entries.length) {
+        this.#nextAt = Math.min(this.#nextAt, kept.entries[kept.from]!.at + kept.age + 1)
+        continue
+      }
+      this.#forgotten = Math.max(this.#forgotten, kept.floor)
+      this.#channels.delete(channel)
+    }
+    return now
+  }
+
+  async close(): Promise<void> {
+    this.#channels.clear()
+    this.#log = []
+  }
+
+  #bound(): void {
+    while ((this.#messages > this.#limits.messages || this.#bytes > this.#limits.bytes) && this.#from < this.#log.length) {
+      const { channel, position } = this.#log[this.#from]!
+      const kept = this.#channels.get(channel)
+      if (kept !== undefined && kept.floor < position) this.#drop(kept)
+      else this.#advance()
+    }
+  }
+
+  /** The oldest entry of a channel goes. */
+  #drop(kept: Kept): void {
+    const entry = kept.entries[kept.from++]!
+    kept.floor = entry.position
+    this.#messages--
+    this.#bytes -= sizeOf(entry)
+    if (kept.from >= FEW && kept.from * 2 > kept.entries.length) {
+      kept.entries = kept.entries.slice(kept.from)
+      kept.from = 0
+    }
+    this.#advance()
+  }
+
+  /** Passes over what is not kept any more at the front of the log; in its midst it stays until then, or until it is more than half. */
+  #advance(): void {
+    const gone = ({ channel, position }: Entry): boolean => position <= (this.#channels.get(channel)?.floor ?? position)
+    while (this.#from < this.#log.length && gone(this.#log[this.#from]!)) this.#from++
+    if (this.#log.length - this.#messages > DONE_KEPT && this.#log.length > 2 * this.#messages) {
+      this.#log = this.#log.slice(this.#from).filter(entry => !gone(entry))
+      this.#from = 0
+    }
+  }
+}
+
+function sizeOf({ channel, json }: Entry): number {
+  return 2 * json.length + channel.length + OVERHEAD
+}
+
+/** Index of the first entry behind a position. */
+function firstAfter(log: readonly Entry[], position: number): number {
+  let low = 0
+  let high = log.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (log[middle]!.position <= position) low = middle + 1
+    else high = middle
+  }
+  return low
+}
