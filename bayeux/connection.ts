@@ -34,6 +34,8 @@ export class Connection {
   /** The envelope that is being processed, and those that came behind it. */
   exchange: Exchange | null = null
   waiting: string[] | null = null
+  /** Responses that wait for the history to have what their envelopes published. */
+  detached = 0
   /** The host's mark that its buffer is full: deliveries wait in the session's queue. */
   congested = false
   /** Messages without a session on this WebSocket since it was last bound to one. */

@@ -10,15 +10,27 @@ import { Deadlines } from './deadlines.js'
 import type { Exchange } from './exchange.js'
 import { Extensions } from './extension.js'
 import type { History } from './history.js'
-import type { Message } from './message.js'
+import type { FrozenMessage, Message } from './message.js'
 import { type EngineOptions, engineOptions, resolve, resolveFor, type Transport } from './options.js'
 import { Pacer } from './pace.js'
 import type { Question } from './policy.js'
+import type { Reply } from './reply.js'
 import { type ChannelRules, Rules } from './rules.js'
 import type { Session } from './session.js'
 import type { Sink } from './sink.js'
 import { timestampOf } from './timestamp.js'
 import { type Channel, type Listener, Tree } from './tree.js'
+
+/** A message on its way into a durable history, and who waits for that. */
+export interface Unkept {
+  readonly message: FrozenMessage
+  readonly channel: Channel
+  readonly publisher: Session | null
+  /** Whose response waits for it, and the reply in it. */
+  readonly exchange: Exchange | null
+  readonly reply: Reply | null
+  readonly told: ((error: Error | null) => void) | null
+}
 
 export class Core {
   readonly options: EngineOptions
@@ -41,6 +53,8 @@ export class Core {
   /** Sessions that replay and have room for more. */
   readonly replaying = new Set<Session>()
   trimAt = Number.POSITIVE_INFINITY
+  /** Messages that a durable history has not kept yet, in the order of their places. */
+  unkept: Unkept[] = []
   /** Messages that sessions with full queues did not get. */
   readonly dropped = { oldest: 0, newest: 0, conflated: 0 }
   /** Held HTTP connects by browser cookie. */

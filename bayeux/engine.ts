@@ -19,7 +19,7 @@ import { tokenOf } from './identity.js'
 import { isMessageId, type Message, parseEnvelope, type Refusal } from './message.js'
 import { disconnect, handshake, metaReply, refuseHandshake, subscribe, subscriptionsOf, tooMany, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
-import { publish, TRIM_PERIOD } from './publish.js'
+import { kept, publish, TRIM_PERIOD } from './publish.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { answerRenewal, renew } from './renewal.js'
 import { Reply } from './reply.js'
@@ -44,6 +44,8 @@ const MANY_WAITING = 16
 
 /** Envelopes of one session over HTTP behind a verdict, beyond which they are refused. */
 const MOST_WAITING = 64
+/** Responses of one connection that wait for the history, beyond which it is read no more. */
+const MOST_DETACHED = 1_024
 /** What became of the message in hand: a reply, none (a held connect), not decided yet, or the end of its connection. */
 type Handled = Reply | null | 'waiting' | 'ended'
 
@@ -88,7 +90,7 @@ export class Engine {
    */
   receive(connection: Connection, texts: readonly string[], now: number): void {
     if (!connection.open) throw new RangeError('receive on a closed connection')
-    if (connection.exchange !== null) return this.#defer(connection, texts)
+    if (connection.exchange !== null || connection.detached >= MOST_DETACHED) return this.#defer(connection, texts)
     this.#accept(connection, texts, now)
     settle(this.#core, now)
   }
@@ -116,6 +118,17 @@ export class Engine {
     if (exchange == null || trial == null || trial.questions[trial.at] !== question) return
     trial.verdict = verdict
     this.#run(exchange, now)
+    settle(this.#core, now)
+  }
+
+  /** A durable history has all messages up to a place; or `error`: it could not keep those, and nobody gets them. */
+  kept(through: number, error: Error | null, now: number): void {
+    const connections = new Set(this.#core.unkept.map(({ exchange }) => exchange?.connection ?? null))
+    kept(this.#core, through, error, now)
+    for (const connection of connections) {
+      if (connection?.waiting != null && connection.exchange === null && connection.detached < MOST_DETACHED)
+        this.#nextOfConnection(connection, connection.waiting, now)
+    }
     settle(this.#core, now)
   }
 
@@ -334,11 +347,15 @@ export class Engine {
       exchange.trial = null
       exchange.at++
     }
-    if (!exchange.held || replies.length > 0) respond(core, exchange, now)
+    if (exchange.unkept > 0) {
+      exchange.detached = true // what is behind it goes on
+      connection.detached++
+    } else if (!exchange.held || replies.length > 0) respond(core, exchange, now)
     core.current = null
     connection.exchange = null
     if (exchange.session !== null) this.#nextOfSession(exchange.session, now)
-    if (connection.waiting !== null) this.#nextOfConnection(connection, connection.waiting, now)
+    if (connection.waiting !== null && connection.detached < MOST_DETACHED)
+      this.#nextOfConnection(connection, connection.waiting, now)
   }
 
   /** The rest of an exchange is not looked at: its client was shown the door. */
@@ -511,7 +528,7 @@ export class Engine {
     const outcome = judge(core, exchange, message, [name], 'publish')
     if (outcome === 'waiting') return 'waiting'
     if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
-    return publish(core, session, message, name, now)
+    return publish(core, exchange, session, message, name, now)
   }
 
   /** Whether the listeners on a meta channel let its message pass. */

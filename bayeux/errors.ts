@@ -111,6 +111,11 @@ export const errors = {
     help: 'The server is short of memory and takes no new sessions or channels; the advice says when to try again.',
   },
 
+  HISTORY_FAILED: {
+    wire: 503,
+    text: 'history_failed',
+    help: 'The message could not be kept in the history of its channel, and nobody got it. The log has the reason; publish it again.',
+  },
   DRAINING: {
     wire: 503,
     text: 'draining',

@@ -27,6 +27,9 @@ export class Exchange {
   slowing = false
   /** Whether a /meta/connect is answered with it: then its response carries messages also in connect-only delivery. */
   connects = false
+  /** Its messages that a durable history has not kept yet; and whether only its response still waits for that. */
+  unkept = 0
+  detached = false
   /** Whether a held connect took the place of the response. */
   held = false
 

@@ -35,6 +35,11 @@ export interface Page {
 export interface History {
   /** One life of this history: positions of another mean nothing here. */
   readonly epoch: string
+  /**
+   * Whether a message that was appended is safe only when `Engine.kept` says so: nobody gets it before, nor is its publisher told that it is published.
+   * The store says so for all positions in turn, or why it could not keep them.
+   */
+  readonly durable: boolean
   /** The position given last; 0 before the first. */
   readonly tip: number
   /**

@@ -8,6 +8,7 @@
 import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
 import { deliver } from './delivery.js'
+import type { Exchange } from './exchange.js'
 import type { Retention } from './history.js'
 import { tokenOf } from './identity.js'
 import {
@@ -22,6 +23,7 @@ import {
 } from './message.js'
 import { isReplaying } from './replay.js'
 import { Reply } from './reply.js'
+import { respond } from './response.js'
 import type { Session } from './session.js'
 import { Channel, isSubscribed } from './tree.js'
 
@@ -29,7 +31,14 @@ import { Channel, isSubscribed } from './tree.js'
 const MARKUP_COST = 400
 
 /** Publishes what a client sent and was allowed to. A service message ends at the listeners. */
-export function publish(core: Core, session: Session, message: Message, name: ChannelName, now: number): Reply {
+export function publish(
+  core: Core,
+  exchange: Exchange,
+  session: Session,
+  message: Message,
+  name: ChannelName,
+  now: number,
+): Reply {
   const text = message.channel as string
   const channel = name instanceof Channel && name.exists ? name : core.tree.create(name) // it may have been swept while a verdict was awaited
   const reply = new Reply(message)
@@ -44,19 +53,58 @@ export function publish(core: Core, session: Session, message: Message, name: Ch
     patienceOf(core, channel, clean.data, false),
     core.timestamp(now),
   )
-  spread(core, channel, frozen, session, now)
+  spread(core, channel, frozen, session, now, exchange, reply)
   return reply
 }
 
-/** Keeps a message where its channel's rule wants that, and gives it to all who are to have it. */
-export function spread(core: Core, channel: Channel, message: FrozenMessage, publisher: Session | null, now: number): void {
+/**
+ * Keeps a message where its channel's rule wants that, and gives it to all who are to have it: at once, or when a durable history has it.
+ *
+ * @param exchange whose response waits until then, null for none; and the reply that tells what came of it
+ * @param told of a message of the server's own, likewise
+ */
+export function spread(
+  core: Core,
+  channel: Channel,
+  message: FrozenMessage,
+  publisher: Session | null,
+  now: number,
+  exchange: Exchange | null,
+  reply: Reply | null,
+  told: ((error: Error | null) => void) | null = null,
+): void {
   const retention = retentionOf(channel)
-  if (retention !== null && core.history !== null) {
-    message.position = core.published = core.history.append(channel.name, message.json, retention, now)
-    core.trimAt = Math.min(core.trimAt, now + Math.max(retention.age, TRIM_PERIOD))
+  const { history } = core
+  if (retention === null || history === null) {
+    fanOut(core, channel, message, publisher, now)
+    core.sink.published(message)
+    told?.(null)
+    return
   }
-  fanOut(core, channel, message, publisher, now)
-  core.sink.published(message)
+  message.position = history.append(channel.name, message.json, retention, now)
+  core.trimAt = Math.min(core.trimAt, now + Math.max(retention.age, TRIM_PERIOD))
+  core.unkept.push({ message, channel, publisher, exchange, reply, told })
+  if (exchange !== null) exchange.unkept++
+  if (!history.durable) kept(core, message.position, null, now)
+}
+
+/** The history has all messages up to a place, or could not keep them: they are given to all who are to have them, or to nobody. */
+export function kept(core: Core, through: number, error: Error | null, now: number): void {
+  let count = 0
+  while (count < core.unkept.length && core.unkept[count]!.message.position <= through) count++
+  for (const { message, channel, publisher, exchange, reply, told } of core.unkept.splice(0, count)) {
+    core.published = message.position
+    if (error !== null) reply?.fail('HISTORY_FAILED')
+    else {
+      const node = channel.exists ? channel : (core.tree.create(channel) as Channel) // it may have been swept meanwhile
+      fanOut(core, node, message, publisher, now)
+      core.sink.published(message)
+    }
+    told?.(error)
+    if (exchange === null || --exchange.unkept > 0 || !exchange.detached) continue
+    exchange.connection.detached--
+    if (!exchange.held || exchange.replies.length > 0) respond(core, exchange, now)
+  }
 }
 
 /** A retained message is kept as long as no newer one comes. */

@@ -78,9 +78,17 @@ export class ServerSide {
   /**
    * Publishes to all subscribers of a broadcast channel.
    *
+   * @param told called once it is in every queue, and in a durable history where its channel has one; or with why that could not keep it
    * @throws {BayeuxError} CHANNEL_NAME_INVALID not a broadcast channel; DATA_INVALID not JSON
    */
-  publish(channel: string, data: unknown, extra: Extra, publisher: Session | null, now: number): void {
+  publish(
+    channel: string,
+    data: unknown,
+    extra: Extra,
+    publisher: Session | null,
+    now: number,
+    told: ((error: Error | null) => void) | null = null,
+  ): void {
     const name = channelName(channel)
     if (name.kind !== 'broadcast') throw new BayeuxError('CHANNEL_NAME_INVALID', `${channel} is not a broadcast channel`)
     const node = this.core.tree.create(name)
@@ -88,8 +96,8 @@ export class ServerSide {
     const frozen = freezeOwn(channel, data, extra, patience, this.core.timestamp(now))
     const clean = filtered(this.core, node, frozen.message)
     const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, patience)
-    if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return
-    spread(this.core, node, message, publisher, now)
+    if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return void told?.(null)
+    spread(this.core, node, message, publisher, now, null, null, told)
     settle(this.core, now)
   }
 

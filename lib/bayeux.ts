@@ -14,6 +14,7 @@ import {
   type Authorizer as EngineAuthorizer,
   type Extension as EngineExtension,
   type Extra,
+  errors,
   type Identity,
   type Message,
   type Operation,
@@ -247,8 +248,22 @@ export class Bayeux {
    * @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID
    */
   publish(channel: string, data: unknown, extra: Extra = {}): void {
-    this.#host.engine.server.publish(channel, data, extra, null, this.#host.now())
+    this.#host.engine.server.publish(channel, data, extra, null, this.#host.now(), error => error !== null && this.#fault(error))
     this.#host.arm()
+  }
+
+  /**
+   * The same, and tells when the message is in every queue, and in a durable history where its channel has one.
+   *
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID, DATA_INVALID; HISTORY_FAILED: it could not be kept, and nobody got it (all as rejections)
+   */
+  publishSafely(channel: string, data: unknown, extra: Extra = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#host.engine.server.publish(channel, data, extra, null, this.#host.now(), cause =>
+        cause === null ? resolve() : reject(new BayeuxError('HISTORY_FAILED', errors.HISTORY_FAILED.help, { cause })),
+      )
+      this.#host.arm()
+    })
   }
 
   /** The session of a client, while it lives. */

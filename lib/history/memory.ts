@@ -38,6 +38,7 @@ const DONE_KEPT = 1_024
 
 export class MemoryHistory implements History {
   readonly epoch = randomId()
+  readonly durable: boolean = false
   tip = 0
   readonly #limits: MemoryLimits
   readonly #channels = new Map<string, Kept>()

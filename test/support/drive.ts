@@ -116,6 +116,11 @@ export class Client {
     return this.replies.at(-1) ?? {}
   }
 
+  /** The connection of its last message breaks. */
+  cut(): void {
+    this.drive.engine.closed(this.#wires.at(-1)!.connection, this.drive.now)
+  }
+
   has(wire: Wire): boolean {
     return this.#wires.includes(wire)
   }
