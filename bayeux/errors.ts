@@ -141,6 +141,7 @@ export const errors = {
     text: 'config_unreadable',
     help: 'The file given with --config cannot be read or is not YAML.',
   },
+  HISTORY_UNUSABLE: { wire: null, text: 'history_unusable', help: 'The directory of historyDir cannot be used; the text says why.' },
   PORT_TAKEN: { wire: null, text: 'port_taken', help: 'Another program listens on the host and port already.' },
 } as const satisfies Record<string, ErrorRow>
 

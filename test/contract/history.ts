@@ -1,0 +1,146 @@
+// What every history keeps to (bayeux/history.ts): one suite, run on each store.
+
+import fc from 'fast-check'
+import type { Test } from 'tap'
+import { type ChannelName, covers, type Entry, type History, parseChannel } from '../../bayeux/index.js'
+
+/** A store under test: emptied for each use. `settled`: all that was appended is kept. */
+export interface Store {
+  readonly history: History
+  settled(): Promise<void>
+}
+
+const AGE = 1e9
+const name = (text: string): ChannelName => parseChannel(text)!
+const positions = (entries: readonly Entry[]) => entries.map(({ position }) => position)
+
+/** All of a pattern, page by page. */
+export function readAll(history: History, pattern: string, after = 0, most = 10): Entry[] {
+  const entries: Entry[] = []
+  for (let from = after, pages = 0; from < history.tip; pages++) {
+    if (pages > 10_000) throw new Error('reading does not end')
+    const page = history.read(name(pattern), from, history.tip, most)
+    if (page.entries.length > most || page.through <= from)
+      throw new Error(`a page of ${page.entries.length} from ${from} through ${page.through}`)
+    entries.push(...page.entries)
+    from = page.through
+  }
+  return entries
+}
+
+export function historyContract(t: Test, open: (t: Test) => Promise<Store>): void {
+  t.test('positions grow over all channels, and entries come back as they were', async t => {
+    const { history, settled } = await open(t)
+    t.ok(history.epoch.length >= 16)
+    t.equal(history.tip, 0)
+    const channels = ['/a', '/b', '/a/b', '/ä ö', '/a']
+    for (const [i, channel] of channels.entries())
+      t.equal(history.append(channel, `{"n":${i},"t":"✓"}`, { messages: 10, age: AGE }, 1_000 + i), i + 1)
+    await settled()
+    t.equal(history.tip, 5)
+    t.same(
+      readAll(history, '/**'),
+      channels.map((channel, i) => ({ position: i + 1, channel, json: `{"n":${i},"t":"✓"}`, at: 1_000 + i })),
+    )
+    t.same(positions(readAll(history, '/a')), [1, 5])
+    t.same(positions(readAll(history, '/a', 1)), [5])
+    t.same(positions(readAll(history, '/a/*')), [3])
+    t.same(positions(readAll(history, '/*')), [1, 2, 4, 5])
+    t.same(readAll(history, '/none'), [])
+    t.same(
+      history.read(name('/a'), 0, 4, 10),
+      { entries: readAll(history, '/a').slice(0, 1), through: 4 },
+      'not further than asked',
+    )
+  })
+
+  t.test('the last of each channel, also through a wildcard', async t => {
+    const { history, settled } = await open(t)
+    for (const channel of ['/a/1', '/a/2', '/a/1', '/b']) history.append(channel, '{}', { messages: 10, age: AGE }, 0)
+    await settled()
+    t.same(positions(history.last(name('/a/1'), 5)), [3])
+    t.same(positions(history.last(name('/a/*'), 5)), [2, 3])
+    t.same(positions(history.last(name('/**'), 2)), [3, 4], 'the newest, if there are too many')
+    t.same(history.last(name('/none'), 5), [])
+  })
+
+  t.test('of each channel so many are kept, and the floor is the last that is not', async t => {
+    const { history, settled } = await open(t)
+    const keep = { messages: 20, age: AGE }
+    for (let i = 0; i < 1_000; i++) history.append(i % 10 === 0 ? '/rare' : '/often', '{}', keep, i)
+    await settled()
+    const often = positions(readAll(history, '/often'))
+    t.ok(often.length >= 20 && often.length <= 100, `${often.length} kept`)
+    t.equal(often.at(-1), 1_000)
+    t.ok(history.floor(name('/often')) < often[0]! && history.floor(name('/often')) >= often[0]! - 2)
+    t.ok(readAll(history, '/rare').length >= 20)
+    t.equal(history.floor(name('/none')), 0)
+    t.equal(history.floor(name('/**')), Math.max(history.floor(name('/often')), history.floor(name('/rare'))))
+  })
+
+  t.test('what is too old goes, each channel by its own age; trim says when to look again', async t => {
+    const { history, settled } = await open(t)
+    history.append('/short', '{}', { messages: 10, age: 1_000 }, 0)
+    history.append('/long', '{}', { messages: 10, age: 5_000 }, 0)
+    history.append('/ever', '{}', { messages: 10, age: Number.POSITIVE_INFINITY }, 0)
+    history.append('/short', '{}', { messages: 10, age: 1_000 }, 600)
+    await settled()
+    t.equal(history.trim(1_000), 1_001)
+    t.equal(history.trim(1_001), 1_601)
+    await settled()
+    t.same(positions(readAll(history, '/**')), [2, 3, 4])
+    t.equal(history.floor(name('/short')), 1)
+    t.equal(history.trim(2_000), 5_001)
+    t.equal(history.trim(6_000), Number.POSITIVE_INFINITY)
+    await settled()
+    t.same(positions(readAll(history, '/**')), [3])
+    t.ok(history.floor(name('/short')) >= 4)
+    t.equal(history.append('/short', '{}', { messages: 10, age: 1_000 }, 7_000), 5, 'no position is given twice')
+  })
+
+  t.test('a moment leads to the position before it', async t => {
+    const { history, settled } = await open(t)
+    for (const at of [100, 200, 200, 300]) history.append('/a', '{}', { messages: 10, age: AGE }, at)
+    await settled()
+    t.same(
+      [0, 100, 101, 200, 201, 300, 301].map(at => history.before(at)),
+      [0, 0, 1, 1, 3, 3, 4],
+    )
+  })
+
+  t.test('any appends and trims: reading by pages gives what a plain list gives', async t => {
+    const step = fc.record({ channel: fc.constantFrom('/a', '/a/b', '/a/c', '/d'), wait: fc.nat(300), trim: fc.boolean() })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.constantFrom(1, 3, 100), async (steps, most) => {
+        const { history, settled } = await open(t)
+        const all: Entry[] = []
+        let now = 0
+        for (const [i, { channel, wait, trim }] of steps.entries()) {
+          now += wait
+          const position = history.append(channel, String(i), { messages: 1_000, age: 2_000 }, now)
+          all.push({ position, channel, json: String(i), at: now })
+          if (trim) {
+            await settled()
+            history.trim(now)
+          }
+        }
+        await settled()
+        for (const pattern of ['/a', '/a/*', '/**', '/d']) {
+          const floor = history.floor(name(pattern))
+          const covered = all.filter(({ channel }) => covers(name(pattern), name(channel)))
+          const got = readAll(history, pattern, 0, most)
+          const whole = covered.filter(({ position }) => position > floor)
+          const faults = [
+            JSON.stringify(got.filter(({ position }) => position > floor)) !== JSON.stringify(whole)
+              ? 'a gap above the floor'
+              : '',
+            covered.some(({ at, position }) => at + 2_000 >= now && position <= floor && pattern === '/d') ? 'gone too soon' : '',
+          ].filter(Boolean)
+          if (faults.length > 0) throw new Error(`${pattern}: ${faults}`)
+        }
+        await history.close()
+      }),
+      { numRuns: 30 },
+    )
+  })
+}
