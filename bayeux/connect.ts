@@ -35,6 +35,7 @@ export function connect(core: Core, exchange: Exchange, session: Session, messag
     const acknowledged = ackOf(message)
     if (acknowledged !== null) {
       session.ack.acknowledge(acknowledged)
+      if (session.replays !== null) core.replayable(session)
       if (session.urgent === 0 && session.ack.size > session.queue.length && timeout === null) {
         timeout = 0 // something was sent and not received: send it again at once
         advised = true

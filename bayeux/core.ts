@@ -89,6 +89,7 @@ export class Core {
     readonly history: History | null = null,
   ) {
     this.options = resolve(engineOptions, given)
+    this.published = history?.tip ?? 0
     this.census = new Census(this.options)
     this.pacer = new Pacer(this.options)
     this.extensions = new Extensions(error => sink.fault(error))

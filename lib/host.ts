@@ -109,6 +109,12 @@ export class Host implements Sink {
     this.arm()
   }
 
+  /** The durable history has all up to a place, or could not keep it. */
+  kept(through: number, error: Error | null): void {
+    this.engine.kept(through, error, this.now())
+    this.arm()
+  }
+
   /** How short of memory the process is. */
   shed(level: 'ok' | 'high' | 'critical'): void {
     this.engine.server.shed(level, this.now())

@@ -37,13 +37,17 @@ export const transportOptions = {
     default: true,
     help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js.',
   },
+  historyDir: {
+    default: '',
+    help: 'Directory of the history, which then outlives the process, also its death; empty keeps it in memory. One server has it at a time.',
+  },
   maxHistory: {
     default: 100_000,
     unit: 'messages',
     min: 1,
-    help: 'What all channels with history or retain keep together; the oldest go first.',
+    help: 'What all channels with history or retain keep together in memory; the oldest go first.',
   },
-  maxHistoryBytes: { default: 67_108_864, unit: 'bytes', min: 1, help: 'The same in memory, about.' },
+  maxHistoryBytes: { default: 67_108_864, unit: 'bytes', min: 1, help: 'The same in bytes, about.' },
   drainTimeout: {
     default: 10_000,
     unit: 'ms',

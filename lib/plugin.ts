@@ -21,6 +21,7 @@ import {
   type ChannelRules,
   type EngineOptions,
   engineOptions,
+  type History,
   isOption,
   Rules,
   resolve,
@@ -87,7 +88,11 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   const { maxInterval } = resolveFor(engineOptions, pick(given, engineOptions), 'long-polling')
   const tokenSettings = resolve(tokenOptions, pick(given, tokenOptions))
   const tokens = tokensOf(tokenSettings, app.log)
-  const history = new MemoryHistory({ messages: settings.maxHistory, bytes: settings.maxHistoryBytes })
+  const log = app.log.child({ part: 'bayeux' })
+  const history = await historyOf(settings, (through, error) => {
+    if (error !== null) log.error({ err: error }, 'the history could not be written')
+    host.kept(through, error)
+  })
   const host = new Host(pick(given, engineOptions), channels, settings.policyTimeout, history)
   const server: PollingContext = {
     host,
@@ -99,7 +104,6 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     context: context ?? (() => null),
     answerTimeout: () => Math.max(app.server.requestTimeout || REQUEST_TIMEOUT, maxInterval),
   }
-  const log = app.log.child({ part: 'bayeux' })
   const filters = new MarkupFilters()
   const scripts = new Scripts()
   await filters.load(new Rules(channels))
@@ -129,6 +133,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     host.close()
     sockets?.close()
   })
+  app.addHook('onClose', () => history.close())
   if (sockets !== null && !app.hasDecorator('websocketServer'))
     await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
   await app.register((child, _options, done) => {
@@ -136,6 +141,16 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     if (settings.scripts) scripts.mount(child, settings.path)
     done()
   })
+}
+
+/** LMDB is loaded where it is used: it is native code. @throws {BayeuxError} HISTORY_UNUSABLE */
+async function historyOf(
+  { historyDir, maxHistory, maxHistoryBytes }: TransportOptions,
+  kept: (through: number, error: Error | null) => void,
+): Promise<History> {
+  if (historyDir === '') return new MemoryHistory({ messages: maxHistory, bytes: maxHistoryBytes })
+  const { LmdbHistory } = await import('./history/lmdb.js')
+  return new LmdbHistory(historyDir, kept)
 }
 
 /** @returns null where no key is configured */

@@ -46,7 +46,7 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
   } catch (error) {
     if (!(error instanceof BayeuxError)) throw error
     process.stderr.write(`perihelion: ${error.message}\n`)
-    return process.exit(error.code === 'PORT_TAKEN' ? 1 : 2)
+    return process.exit(error.code === 'PORT_TAKEN' || error.code === 'HISTORY_UNUSABLE' ? 1 : 2)
   }
 }
 

@@ -195,6 +195,25 @@ t.test('while a channel is replayed to a session, nothing of it reaches it anoth
   t.end()
 })
 
+t.test('a long replay to a session with ack goes on with each connect, also with one that is held', t => {
+  for (const transport of ['websocket', 'long-polling'] as const) {
+    const drive = new Drive({}, RULES, store())
+    for (let n = 0; n < 2_000; n++) drive.publish('/k/a', { n })
+    const client = joined(drive, { ack: true, replay: {} }, transport)
+    subscribe(client, '/k/a', { '/k/a': -2 })
+    for (let i = 0; i < 12; i++) {
+      const last = client.replies.findLast(({ channel }) => channel === '/meta/connect')!
+      client.say({ channel: '/meta/connect', ext: { ack: (last['ext'] as { ack: number }).ack } })
+    }
+    t.same(
+      client.data.map(data => (data as Json)['n']),
+      Array.from({ length: 2_000 }, (_, n) => n),
+      transport,
+    )
+  }
+  t.end()
+})
+
 t.test('a replay ends with its subscription, also when that is no longer allowed', t => {
   const drive = new Drive({ maxQueue: 100 }, RULES, store())
   for (let n = 0; n < 1_000; n++) drive.publish('/k/a', { n })
@@ -205,6 +224,15 @@ t.test('a replay ends with its subscription, also when that is no longer allowed
   for (const client of [leaving, refused]) for (let i = 0; i < 20; i++) client.say(CONNECT)
   t.ok(leaving.data.length < 400)
   t.same(refused.data, [])
+  t.end()
+})
+
+t.test('what was kept before this server began is there', t => {
+  const history = store()
+  new Drive({}, RULES, history).publish('/k/a', { n: 1 })
+  const client = joined(new Drive({}, RULES, history))
+  subscribe(client, '/k/a', { '/k/a': -2 })
+  t.same(replayIds(client), [1])
   t.end()
 })
 

@@ -13,10 +13,7 @@ import { historyContract, readAll, type Store } from '../../contract/history.js'
 const root = t.testdir({})
 let stores = 0
 
-async function store(
-  t: Test,
-  directory = join(root, `store-${++stores}`),
-): Promise<Store & { readonly history: LmdbHistory }> {
+async function store(t: Test, directory = join(root, `store-${++stores}`)): Promise<Store & { readonly history: LmdbHistory }> {
   let safe = 0
   let wake = (): void => {}
   const history = new LmdbHistory(directory, (through, error) => {
