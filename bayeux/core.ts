@@ -7,6 +7,7 @@ import { Census } from './census.js'
 import type { ChannelName } from './channel.js'
 import type { Connection } from './connection.js'
 import { Deadlines } from './deadlines.js'
+import { Keys } from './dedupe.js'
 import type { Exchange } from './exchange.js'
 import { Extensions } from './extension.js'
 import type { History } from './history.js'
@@ -14,7 +15,7 @@ import type { FrozenMessage, Message } from './message.js'
 import { type EngineOptions, engineOptions, resolve, resolveFor, type Transport } from './options.js'
 import { Pacer } from './pace.js'
 import type { Question } from './policy.js'
-import type { Reply } from './reply.js'
+import type { Waiter } from './publish.js'
 import { type ChannelRules, Rules } from './rules.js'
 import type { Session } from './session.js'
 import type { Sink } from './sink.js'
@@ -26,10 +27,7 @@ export interface Unkept {
   readonly message: FrozenMessage
   readonly channel: Channel
   readonly publisher: Session | null
-  /** Whose response waits for it, and the reply in it. */
-  readonly exchange: Exchange | null
-  readonly reply: Reply | null
-  readonly told: ((error: Error | null) => void) | null
+  readonly waiter: Waiter
 }
 
 export class Core {
@@ -55,6 +53,8 @@ export class Core {
   trimAt = Number.POSITIVE_INFINITY
   /** Messages that a durable history has not kept yet, in the order of their places. */
   unkept: Unkept[] = []
+  /** Keys of publishes that were said of late. */
+  readonly keys = new Keys()
   /** Messages that sessions with full queues did not get. */
   readonly dropped = { oldest: 0, newest: 0, conflated: 0 }
   /** Held HTTP connects by browser cookie. */

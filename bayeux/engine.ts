@@ -123,7 +123,7 @@ export class Engine {
 
   /** A durable history has all messages up to a place; or `error`: it could not keep those, and nobody gets them. */
   kept(through: number, error: Error | null, now: number): void {
-    const connections = new Set(this.#core.unkept.map(({ exchange }) => exchange?.connection ?? null))
+    const connections = new Set(this.#core.unkept.map(({ waiter }) => waiter.exchange?.connection ?? null))
     kept(this.#core, through, error, now)
     for (const connection of connections) {
       if (connection?.waiting != null && connection.exchange === null && connection.detached < MOST_DETACHED)

@@ -111,6 +111,7 @@ export const errors = {
     help: 'The server is short of memory and takes no new sessions or channels; the advice says when to try again.',
   },
 
+  DEDUPE_KEY_INVALID: { wire: 400, text: 'dedupe_key_invalid', help: 'ext.dedupe.key is a text of 1 to 128 characters.' },
   HISTORY_FAILED: {
     wire: 503,
     text: 'history_failed',
@@ -141,7 +142,11 @@ export const errors = {
     text: 'config_unreadable',
     help: 'The file given with --config cannot be read or is not YAML.',
   },
-  HISTORY_UNUSABLE: { wire: null, text: 'history_unusable', help: 'The directory of historyDir cannot be used; the text says why.' },
+  HISTORY_UNUSABLE: {
+    wire: null,
+    text: 'history_unusable',
+    help: 'The directory of historyDir cannot be used; the text says why.',
+  },
   PORT_TAKEN: { wire: null, text: 'port_taken', help: 'Another program listens on the host and port already.' },
 } as const satisfies Record<string, ErrorRow>
 

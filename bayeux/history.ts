@@ -45,9 +45,12 @@ export interface History {
   /**
    * Keeps a message.
    *
+   * @param key by which the same publish is known again, also by a later process where the store is durable; null for none
    * @returns its position
    */
-  append(channel: string, json: string, retention: Retention, now: number): number
+  append(channel: string, json: string, retention: Retention, now: number, key: string | null): number
+  /** Whether a message was appended with this key before this process began, of late. */
+  has(key: string): boolean
   /**
    * Messages of all channels that `pattern` covers, oldest first: those behind `after` up to `through`.
    *

@@ -11,6 +11,7 @@ import { type ChannelName, META_CHANNELS, parseChannel } from './channel.js'
 import { bind } from './connect.js'
 import type { Connection } from './connection.js'
 import type { Core } from './core.js'
+import { negotiateDedupe } from './dedupe.js'
 import type { ErrorCode } from './errors.js'
 import type { Exchange } from './exchange.js'
 import { Credential, type Identity, identityOf, markOfToken } from './identity.js'
@@ -67,6 +68,7 @@ export function handshake(core: Core, exchange: Exchange, message: Message, verd
     reply.ext = { ...reply.ext, dropped: true }
   }
   negotiateReplay(core, session, message, reply)
+  negotiateDedupe(core, session, message, reply)
   if (connection.socket) bind(core, connection, session)
   exchange.session = session
   core.sessions.set(session.id, session)

@@ -205,6 +205,13 @@ export const engineOptions = {
     help: 'How long before the end of its token a client is told to handshake again.',
   },
   ack: { default: true, help: 'Offer the ack extension (acknowledged delivery) to clients that ask for it.' },
+  dedupeWindow: {
+    default: 600_000,
+    unit: 'ms',
+    min: 0,
+    help: 'For so long the server knows a publish again that carries the key of an earlier one (dedupe extension); 0 turns it off.',
+  },
+  maxDedupe: { default: 100_000, unit: 'keys', min: 1, help: 'Keys that are remembered in memory; the oldest go.' },
   timesync: { default: true, help: 'Answer the timesync extension.' },
   timestamp: { default: false, help: 'Put a timestamp on every message sent (timestamp extension).' },
   activity: {

@@ -7,6 +7,7 @@
 
 import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
+import { keyOf, withoutKey } from './dedupe.js'
 import { deliver } from './delivery.js'
 import type { Exchange } from './exchange.js'
 import type { Retention } from './history.js'
@@ -42,10 +43,20 @@ export function publish(
   const text = message.channel as string
   const channel = name instanceof Channel && name.exists ? name : core.tree.create(name) // it may have been swept while a verdict was awaited
   const reply = new Reply(message)
-  const clean = filtered(core, channel, message)
-  if (clean !== message && clean.data !== message.data)
+  const key = name.kind === 'service' ? null : keyOf(session, message)
+  if (key === false) return reply.fail('DEDUPE_KEY_INVALID')
+  if (key !== null) {
+    if (wasSaid(core, key, exchange, reply, now)) return reply
+    core.keys.begin(key, core.options.dedupeWindow, core.options.maxDedupe, now)
+  }
+  const own = key === null ? message : withoutKey(message)
+  const clean = filtered(core, channel, own)
+  if (clean !== own && clean.data !== message.data)
     core.pacer.labour(session, MARKUP_COST * JSON.stringify(message.data).length, now)
-  if (!notify(core, channel, clean, session)) return reply.fail('MESSAGE_DELETED')
+  if (!notify(core, channel, clean, session)) {
+    if (key !== null) core.keys.end(key, false)
+    return reply.fail('MESSAGE_DELETED')
+  }
   if (name.kind === 'service') return reply
   const frozen = freezePublished(
     withoutToken(core, clean),
@@ -53,15 +64,30 @@ export function publish(
     patienceOf(core, channel, clean.data, false),
     core.timestamp(now),
   )
-  spread(core, channel, frozen, session, now, exchange, reply)
+  spread(core, channel, frozen, session, now, { exchange, reply, key, told: null })
   return reply
+}
+
+/** Whether a publish was said before: then its reply is as the first one, now or when that is known. */
+function wasSaid(core: Core, key: string, exchange: Exchange, reply: Reply, now: number): boolean {
+  const outcome = core.keys.find(key, core.options.dedupeWindow, now)
+  if (outcome === undefined) return core.history?.has(key) ?? false
+  if (outcome.waiting === null) return true
+  outcome.waiting.push({ exchange, reply })
+  exchange.unkept++
+  return true
+}
+
+/** Who waits until a message is kept: a response and the reply in it, a key that was said once, the server's own code. */
+export interface Waiter {
+  readonly exchange: Exchange | null
+  readonly reply: Reply | null
+  readonly key: string | null
+  readonly told: ((error: Error | null) => void) | null
 }
 
 /**
  * Keeps a message where its channel's rule wants that, and gives it to all who are to have it: at once, or when a durable history has it.
- *
- * @param exchange whose response waits until then, null for none; and the reply that tells what came of it
- * @param told of a message of the server's own, likewise
  */
 export function spread(
   core: Core,
@@ -69,22 +95,20 @@ export function spread(
   message: FrozenMessage,
   publisher: Session | null,
   now: number,
-  exchange: Exchange | null,
-  reply: Reply | null,
-  told: ((error: Error | null) => void) | null = null,
+  waiter: Waiter,
 ): void {
   const retention = retentionOf(channel)
   const { history } = core
   if (retention === null || history === null) {
     fanOut(core, channel, message, publisher, now)
     core.sink.published(message)
-    told?.(null)
+    tell(core, waiter, null, now)
     return
   }
-  message.position = history.append(channel.name, message.json, retention, now)
+  message.position = history.append(channel.name, message.json, retention, now, waiter.key)
   core.trimAt = Math.min(core.trimAt, now + Math.max(retention.age, TRIM_PERIOD))
-  core.unkept.push({ message, channel, publisher, exchange, reply, told })
-  if (exchange !== null) exchange.unkept++
+  core.unkept.push({ message, channel, publisher, waiter })
+  if (waiter.exchange !== null) waiter.exchange.unkept++
   if (!history.durable) kept(core, message.position, null, now)
 }
 
@@ -92,19 +116,35 @@ export function spread(
 export function kept(core: Core, through: number, error: Error | null, now: number): void {
   let count = 0
   while (count < core.unkept.length && core.unkept[count]!.message.position <= through) count++
-  for (const { message, channel, publisher, exchange, reply, told } of core.unkept.splice(0, count)) {
+  for (const { message, channel, publisher, waiter } of core.unkept.splice(0, count)) {
     core.published = message.position
-    if (error !== null) reply?.fail('HISTORY_FAILED')
-    else {
+    if (error === null) {
       const node = channel.exists ? channel : (core.tree.create(channel) as Channel) // it may have been swept meanwhile
       fanOut(core, node, message, publisher, now)
       core.sink.published(message)
     }
-    told?.(error)
-    if (exchange === null || --exchange.unkept > 0 || !exchange.detached) continue
-    exchange.connection.detached--
-    if (!exchange.held || exchange.replies.length > 0) respond(core, exchange, now)
+    tell(core, waiter, error, now)
+    settleReply(core, waiter, error, now)
   }
+}
+
+/** The fate of a message is known. */
+function tell(core: Core, { key, told }: Waiter, error: Error | null, now: number): void {
+  told?.(error)
+  if (key !== null) for (const waiting of core.keys.end(key, error === null)) settleReply(core, waiting, error, now)
+}
+
+/** A reply that waited may leave, with the last of its response. */
+function settleReply(
+  core: Core,
+  { exchange, reply }: Pick<Waiter, 'exchange' | 'reply'>,
+  error: Error | null,
+  now: number,
+): void {
+  if (error !== null) reply?.fail('HISTORY_FAILED')
+  if (exchange === null || --exchange.unkept > 0 || !exchange.detached) return
+  exchange.connection.detached--
+  if (!exchange.held || exchange.replies.length > 0) respond(core, exchange, now)
 }
 
 /** A retained message is kept as long as no newer one comes. */

@@ -97,7 +97,7 @@ export class ServerSide {
     const clean = filtered(this.core, node, frozen.message)
     const message = clean === frozen.message ? frozen : freeze({ ...clean, channel }, patience)
     if (this.core.tree.listening > 0 && !this.core.notify(name, message.message, publisher)) return void told?.(null)
-    spread(this.core, node, message, publisher, now, null, null, told)
+    spread(this.core, node, message, publisher, now, { exchange: null, reply: null, key: null, told })
     settle(this.core, now)
   }
 

@@ -66,6 +66,8 @@ export class Session implements Timed {
   form: Form = 'plain'
   /** Subscriptions that it follows from the past on; null for none. */
   replays: Replay[] | null = null
+  /** By what the keys of its publishes are told from others'; null while it has none. Secret. */
+  publisher: string | null = null
   /** Asked to be told of messages that it does not get; and how many it was not told of yet. */
   tellsDropped = false
   dropped = 0

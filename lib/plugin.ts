@@ -89,7 +89,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   const tokenSettings = resolve(tokenOptions, pick(given, tokenOptions))
   const tokens = tokensOf(tokenSettings, app.log)
   const log = app.log.child({ part: 'bayeux' })
-  const history = await historyOf(settings, (through, error) => {
+  const history = await historyOf(settings, engineSettings.dedupeWindow, (through, error) => {
     if (error !== null) log.error({ err: error }, 'the history could not be written')
     host.kept(through, error)
   })
@@ -146,11 +146,12 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
 /** LMDB is loaded where it is used: it is native code. @throws {BayeuxError} HISTORY_UNUSABLE */
 async function historyOf(
   { historyDir, maxHistory, maxHistoryBytes }: TransportOptions,
+  dedupeWindow: number,
   kept: (through: number, error: Error | null) => void,
 ): Promise<History> {
   if (historyDir === '') return new MemoryHistory({ messages: maxHistory, bytes: maxHistoryBytes })
   const { LmdbHistory } = await import('./history/lmdb.js')
-  return new LmdbHistory(historyDir, kept)
+  return new LmdbHistory(historyDir, kept, dedupeWindow)
 }
 
 /** @returns null where no key is configured */

@@ -50,6 +50,10 @@ export class LmdbHistory implements History {
   readonly #index: Database<Buffer, [channel: string, position: number]>
   /** Channel to its floor and the age that it keeps. */
   readonly #floors: Database<{ floor: number; age: number }, string>
+  /** Keys of publishes to when they came, and those by their time. */
+  readonly #keys: Database<number, string>
+  readonly #keyTimes: Database<Buffer, [at: number, key: string]>
+  readonly #keyWindow: number
   readonly #channels = new Map<string, Kept>()
   readonly #kept: KeptListener
   /** Channels that have too many entries, and how many they keep. */
@@ -61,14 +65,16 @@ export class LmdbHistory implements History {
 
   /**
    * @param directory is made where there is none
+   * @param keyWindow how long a key is remembered, ms
    * @throws {BayeuxError} HISTORY_UNUSABLE: it cannot be written, is of a newer version, or another process has it
    */
-  constructor(directory: string, kept: KeptListener) {
+  constructor(directory: string, kept: KeptListener, keyWindow = 0) {
     this.#directory = directory
+    this.#keyWindow = keyWindow
     this.#kept = kept
     lock(directory)
     try {
-      this.#env = open({ path: directory, maxDbs: 4 })
+      this.#env = open({ path: directory, maxDbs: 8 })
       const meta = this.#env.openDB<unknown, string>({ name: 'meta' })
       const version = meta.get('version') ?? VERSION
       if (version !== VERSION) throw unusable(directory, `it is of version ${version}, this program knows version ${VERSION}`)
@@ -78,6 +84,8 @@ export class LmdbHistory implements History {
       this.#entries = this.#env.openDB({ name: 'entries', encoding: 'binary' })
       this.#index = this.#env.openDB({ name: 'index', encoding: 'binary' })
       this.#floors = this.#env.openDB({ name: 'floors' })
+      this.#keys = this.#env.openDB({ name: 'keys' })
+      this.#keyTimes = this.#env.openDB({ name: 'key-times', encoding: 'binary' })
       const [newest = 0] = this.#entries.getKeys({ reverse: true, limit: 1 })
       this.tip = newest
       for (const { key, value } of this.#floors.getRange()) {
@@ -90,11 +98,15 @@ export class LmdbHistory implements History {
     }
   }
 
-  append(channel: string, json: string, { messages, age }: Retention, now: number): number {
+  append(channel: string, json: string, { messages, age }: Retention, now: number, key: string | null): number {
     const position = ++this.tip
     const kept = this.#channelOf(channel, age)
     void this.#entries.put(position, encode(channel, json, now)).catch(() => {}) // told by the last of the turn
     this.#last = this.#index.put([channel, position], NOTHING)
+    if (key !== null) {
+      void this.#keys.put(key, now).catch(() => {})
+      void this.#keyTimes.put([now, key], NOTHING).catch(() => {})
+    }
     kept.count++
     if (kept.count > messages + Math.max(SLACK, messages / 8)) this.#full.set(channel, messages)
     if (!this.#confirming) {
@@ -102,6 +114,10 @@ export class LmdbHistory implements History {
       setImmediate(() => this.#confirm())
     }
     return position
+  }
+
+  has(key: string): boolean {
+    return this.#keys.get(key) !== undefined
   }
 
   read(pattern: ChannelName, after: number, through: number, most: number): Page {
@@ -146,6 +162,7 @@ export class LmdbHistory implements History {
     this.#env.resetReadTxn()
     if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
     this.#trimming ??= this.#channels.entries()
+    this.#forgetKeys(now)
     for (let looks = 0; looks < LOOKS; looks++) {
       const next = this.#trimming.next()
       if (next.done === true) {
@@ -178,6 +195,21 @@ export class LmdbHistory implements History {
     await this.#env.flushed
     await this.#env.close()
     rmSync(join(this.#directory, LOCK), { force: true })
+  }
+
+  #forgetKeys(now: number): void {
+    let looks = 0
+    for (const key of this.#keyTimes.getKeys({ limit: LOOKS })) {
+      const [at, name] = key
+      if (at + this.#keyWindow >= now) {
+        this.#nextAt = Math.min(this.#nextAt, at + this.#keyWindow + 1)
+        return
+      }
+      void this.#keyTimes.remove(key).catch(() => {})
+      if (this.#keys.get(name) === at) void this.#keys.remove(name).catch(() => {})
+      looks++
+    }
+    if (looks === LOOKS) this.#nextAt = now
   }
 
   #confirm(): void {

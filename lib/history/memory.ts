@@ -81,6 +81,10 @@ export class MemoryHistory implements History {
     return entry.position
   }
 
+  has(): boolean {
+    return false // those of this process the engine knows
+  }
+
   read(pattern: ChannelName, after: number, through: number, most: number): Page {
     const own = pattern.wild === 0
     const log = own ? this.#channels.get(pattern.name)?.entries : this.#log

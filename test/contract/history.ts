@@ -35,7 +35,7 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
     t.equal(history.tip, 0)
     const channels = ['/a', '/b', '/a/b', '/ä ö', '/a']
     for (const [i, channel] of channels.entries())
-      t.equal(history.append(channel, `{"n":${i},"t":"✓"}`, { messages: 10, age: AGE }, 1_000 + i), i + 1)
+      t.equal(history.append(channel, `{"n":${i},"t":"✓"}`, { messages: 10, age: AGE }, 1_000 + i, null), i + 1)
     await settled()
     t.equal(history.tip, 5)
     t.same(
@@ -56,7 +56,7 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
 
   t.test('the last of each channel, also through a wildcard', async t => {
     const { history, settled } = await open(t)
-    for (const channel of ['/a/1', '/a/2', '/a/1', '/b']) history.append(channel, '{}', { messages: 10, age: AGE }, 0)
+    for (const channel of ['/a/1', '/a/2', '/a/1', '/b']) history.append(channel, '{}', { messages: 10, age: AGE }, 0, null)
     await settled()
     t.same(positions(history.last(name('/a/1'), 5)), [3])
     t.same(positions(history.last(name('/a/*'), 5)), [2, 3])
@@ -67,7 +67,7 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
   t.test('of each channel so many are kept, and the floor is the last that is not', async t => {
     const { history, settled } = await open(t)
     const keep = { messages: 20, age: AGE }
-    for (let i = 0; i < 1_000; i++) history.append(i % 10 === 0 ? '/rare' : '/often', '{}', keep, i)
+    for (let i = 0; i < 1_000; i++) history.append(i % 10 === 0 ? '/rare' : '/often', '{}', keep, i, null)
     await settled()
     const often = positions(readAll(history, '/often'))
     t.ok(often.length >= 20 && often.length <= 100, `${often.length} kept`)
@@ -80,10 +80,10 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
 
   t.test('what is too old goes, each channel by its own age; trim says when to look again', async t => {
     const { history, settled } = await open(t)
-    history.append('/short', '{}', { messages: 10, age: 1_000 }, 0)
-    history.append('/long', '{}', { messages: 10, age: 5_000 }, 0)
-    history.append('/ever', '{}', { messages: 10, age: Number.POSITIVE_INFINITY }, 0)
-    history.append('/short', '{}', { messages: 10, age: 1_000 }, 600)
+    history.append('/short', '{}', { messages: 10, age: 1_000 }, 0, null)
+    history.append('/long', '{}', { messages: 10, age: 5_000 }, 0, null)
+    history.append('/ever', '{}', { messages: 10, age: Number.POSITIVE_INFINITY }, 0, null)
+    history.append('/short', '{}', { messages: 10, age: 1_000 }, 600, null)
     await settled()
     t.equal(history.trim(1_000), 1_001)
     t.equal(history.trim(1_001), 1_601)
@@ -95,12 +95,12 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
     await settled()
     t.same(positions(readAll(history, '/**')), [3])
     t.ok(history.floor(name('/short')) >= 4)
-    t.equal(history.append('/short', '{}', { messages: 10, age: 1_000 }, 7_000), 5, 'no position is given twice')
+    t.equal(history.append('/short', '{}', { messages: 10, age: 1_000 }, 7_000, null), 5, 'no position is given twice')
   })
 
   t.test('a moment leads to the position before it', async t => {
     const { history, settled } = await open(t)
-    for (const at of [100, 200, 200, 300]) history.append('/a', '{}', { messages: 10, age: AGE }, at)
+    for (const at of [100, 200, 200, 300]) history.append('/a', '{}', { messages: 10, age: AGE }, at, null)
     await settled()
     t.same(
       [0, 100, 101, 200, 201, 300, 301].map(at => history.before(at)),
@@ -117,7 +117,7 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
         let now = 0
         for (const [i, { channel, wait, trim }] of steps.entries()) {
           now += wait
-          const position = history.append(channel, String(i), { messages: 1_000, age: 2_000 }, now)
+          const position = history.append(channel, String(i), { messages: 1_000, age: 2_000 }, now, null)
           all.push({ position, channel, json: String(i), at: now })
           if (trim) {
             await settled()

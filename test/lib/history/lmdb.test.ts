@@ -40,7 +40,7 @@ t.test('contract', async t => historyContract(t, store))
 t.test('after close, all is there again: entries, floors, the epoch, the position that comes next', async t => {
   const directory = join(t.testdir({}), 'h')
   const first = await store(t, directory)
-  for (let i = 0; i < 500; i++) first.history.append(`/c/${i % 3}`, `${i}`, { messages: 50, age: 1e9 }, i)
+  for (let i = 0; i < 500; i++) first.history.append(`/c/${i % 3}`, `${i}`, { messages: 50, age: 1e9 }, i, null)
   await first.settled()
   first.history.trim(0)
   const before = {
@@ -60,7 +60,7 @@ t.test('after close, all is there again: entries, floors, the epoch, the positio
     },
     before,
   )
-  t.equal(history.append('/c/1', '{}', { messages: 50, age: 1e9 }, 501), 501)
+  t.equal(history.append('/c/1', '{}', { messages: 50, age: 1e9 }, 501, null), 501)
 })
 
 t.test('SIGKILL at any moment loses nothing that was said to be kept', async t => {
