@@ -62,6 +62,19 @@ export class AckState {
     }
   }
 
+  /** All that is unacknowledged, with the number of the reply that it came or will come with. */
+  entries(): (readonly [message: FrozenMessage, batch: number])[] {
+    return this.#messages.map((message, i) => [message, this.#batches[i]!] as const)
+  }
+
+  /** Takes over what another had. */
+  restore(batch: number, entries: readonly (readonly [message: FrozenMessage, batch: number])[]): void {
+    this.#batch = batch
+    this.#messages = entries.map(([message]) => message)
+    this.#batches = entries.map(([, batch]) => batch)
+    this.#bytes = this.#messages.reduce((bytes, message) => bytes + message.json.length, 0)
+  }
+
   /** All that is unacknowledged, to be sent with the connect reply whose number is given. */
   take(): { readonly number: number; readonly messages: readonly FrozenMessage[] } {
     return { number: this.#batch++, messages: this.#messages.slice() }

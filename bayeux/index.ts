@@ -24,6 +24,7 @@ export {
 export { type Admission, type Authorizer, type Operation, type Opinion, type Question, refusal, type Verdict } from './policy.js'
 export type { Advice } from './reply.js'
 export { type ChannelRules, type ChannelSettings, channelSettings, type Explanation, Rules } from './rules.js'
+export type { SavedSession } from './saving.js'
 export type { Dropped, Extra, ServerSide, Stats } from './server.js'
 export type { RemovalReason, Session } from './session.js'
 export type { Ending, Sink } from './sink.js'

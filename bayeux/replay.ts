@@ -115,6 +115,13 @@ export function beginReplay(
   core.replayable(session)
 }
 
+/** Goes on with a replay that another process began. */
+export function replayAgain(core: Core, session: Session, replay: Replay): void {
+  if (historyOf(core) === null) return
+  session.replays = [...(session.replays ?? []), replay]
+  core.replayable(session)
+}
+
 /** Gives a few sessions their next page. @returns whether there are more that can have one */
 export function replaySome(core: Core, now: number, most: number): boolean {
   for (const session of [...core.replaying].slice(0, most)) {

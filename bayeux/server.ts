@@ -18,6 +18,7 @@ import { filtered, patienceOf, spread } from './publish.js'
 import { remove, settle } from './removal.js'
 import { review } from './review.js'
 import { type ChannelRules, Rules } from './rules.js'
+import { restoreSession, type SavedSession, saveSessions } from './saving.js'
 import { type Receiver, Session } from './session.js'
 import type { Listener } from './tree.js'
 
@@ -244,6 +245,18 @@ export class ServerSide {
     }
     const { tree, sessions, local } = this.core
     return { sessions: sessions.size, local: local.size, channels: tree.size, subscriptions: tree.subscriptions, queued, held }
+  }
+
+  /** All sessions as plain values, when the server has stopped. */
+  save(): SavedSession[] {
+    return saveSessions(this.core)
+  }
+
+  /** Makes sessions again that another process saved. @returns how many are there */
+  restore(sessions: readonly SavedSession[], now: number): number {
+    const count = sessions.filter(saved => restoreSession(this.core, saved, now)).length
+    settle(this.core, now)
+    return count
   }
 
   dropped(): Dropped {

@@ -15,6 +15,7 @@ import {
   type History,
   type Question,
   type RemovalReason,
+  type SavedSession,
   type Session,
   type Sink,
   type Verdict,
@@ -113,6 +114,13 @@ export class Host implements Sink {
   kept(through: number, error: Error | null): void {
     this.engine.kept(through, error, this.now())
     this.arm()
+  }
+
+  /** Makes the sessions of another process again. @returns how many */
+  restore(sessions: readonly SavedSession[]): number {
+    const count = this.engine.server.restore(sessions, this.now())
+    this.arm()
+    return count
   }
 
   /** How short of memory the process is. */

@@ -48,6 +48,10 @@ export const transportOptions = {
     help: 'What all channels with history or retain keep together in memory; the oldest go first.',
   },
   maxHistoryBytes: { default: 67_108_864, unit: 'bytes', min: 1, help: 'The same in bytes, about.' },
+  sessionStore: {
+    default: '',
+    help: 'File that takes the sessions from a server that stops to the next that starts, so that their clients go on without a new handshake; empty for none. It holds their ids: nobody else may read it.',
+  },
   drainTimeout: {
     default: 10_000,
     unit: 'ms',

@@ -41,6 +41,7 @@ import { Origins } from './origin.js'
 import { gather, mostFragments, mostPieces } from './pieces.js'
 import { type PollingContext, poll, refuse } from './polling.js'
 import { Scripts } from './scripts.js'
+import { SessionStore } from './session-store.js'
 import { bearerOf, MAX_LENGTH, Tokens } from './token.js'
 import { WebSockets } from './websocket.js'
 
@@ -133,6 +134,21 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
     host.close()
     sockets?.close()
   })
+  const store = settings.sessionStore === '' ? null : new SessionStore(settings.sessionStore)
+  if (store !== null) {
+    app.addHook('onReady', async () => {
+      try {
+        log.info({ sessions: host.restore(await store.take(Date.now())) }, 'sessions go on')
+      } catch (error) {
+        log.error({ err: error }, 'the sessions of the process before are lost')
+      }
+    })
+    app.addHook('onClose', async () => {
+      await store
+        .save(host.engine.server.save(), Date.now())
+        .catch((error: unknown) => log.error({ err: error }, 'the sessions are lost'))
+    })
+  }
   app.addHook('onClose', () => history.close())
   if (sockets !== null && !app.hasDecorator('websocketServer'))
     await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))

@@ -2,6 +2,8 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -50,6 +52,43 @@ t.test(
     t.ok(new Set(told.map(({ advice }) => advice!.interval)).size > 20, 'not all at the same time')
   },
 )
+
+t.test('with a session store the clients go on after a restart with the session that they had', async t => {
+  const folder = t.testdir({})
+  const sessionStore = join(folder, 'sessions')
+  const first = await startServer(t, { sessionStore, trusted: true })
+  const { port } = new URL(first.url)
+  const all = await clients(t, first.url, 10)
+  const heard = all.map(() => [] as unknown[])
+  await Promise.all(all.map((client, i) => client.subscribe('/a', ({ data }) => heard[i]!.push(data)).ready))
+  const ids = all.map(client => client.clientId)
+  const lost: unknown[] = []
+  for (const client of all) client.on('error', ({ code }) => code === 'SESSION_LOST' && lost.push(code))
+  await first.app.close()
+  t.equal(statSync(sessionStore).mode & 0o777, 0o600)
+  const second = await startServer(t, { sessionStore, trusted: true, port: Number(port) })
+  t.notOk(existsSync(sessionStore), 'it is used once')
+  t.equal(second.bayeux.sessionCount, 10)
+  second.bayeux.publish('/a', 'again')
+  for (const messages of heard) while (messages.length === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  t.same(
+    heard,
+    all.map(() => ['again']),
+  )
+  t.same(
+    all.map(client => client.clientId),
+    ids,
+  )
+  t.same(lost, [])
+})
+
+t.test('a store that cannot be read is told and used no further', async t => {
+  for (const content of ['nonsense', '{"version":2}\n', '{"version":1,"at":0}\n{}\n']) {
+    const sessionStore = join(t.testdir({ sessions: content }), 'sessions')
+    const { bayeux } = await startServer(t, { sessionStore })
+    t.equal(bayeux.sessionCount, 0)
+  }
+})
 
 t.test(
   'SIGTERM: not ready, no new sessions, then exit 0; after the next start the clients are there again, with their subscriptions',

@@ -97,6 +97,11 @@ export class Client {
     private readonly who: Who,
   ) {}
 
+  /** Its browser's cookie. */
+  get cookie(): string {
+    return this.who.browser ?? `of ${this.drive.clients.indexOf(this)}`
+  }
+
   get session(): Session {
     return this.drive.engine.server.session(this.id)!
   }
@@ -135,12 +140,7 @@ export class Client {
   #wire(): Wire {
     const last = this.#wires.at(-1)
     if (this.transport === 'websocket' && last !== undefined && last.state === 'open') return last
-    const wire = openWire(
-      this.drive.engine,
-      this.transport,
-      this.who.browser ?? `of ${this.drive.clients.indexOf(this)}`,
-      this.who.address,
-    )
+    const wire = openWire(this.drive.engine, this.transport, this.cookie, this.who.address)
     this.#wires.push(wire)
     return wire
   }

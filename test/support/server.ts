@@ -18,14 +18,14 @@ export interface Teardown {
 /** Listens on a free port of 127.0.0.1 until the test is over. `extend` adds routes before. */
 export async function startServer(
   t: Teardown,
-  options: PerihelionOptions = {},
+  { port = 0, ...options }: PerihelionOptions & { readonly port?: number } = {},
   extend?: (app: FastifyInstance) => Promise<void> | void,
 ): Promise<TestServer> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
   await app.register(perihelion, options)
   addTestServices(app.bayeux)
   await extend?.(app)
-  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  const origin = await app.listen({ port, host: '127.0.0.1' })
   t.teardown(() => app.close())
   return { url: `${origin}${options.path ?? '/cometd'}`, app, bayeux: app.bayeux }
 }
