@@ -317,6 +317,7 @@ document.addEventListener('visibilitychange', () => {
 })
 addEventListener('popstate', goToHash)
 
+panels.shared(shared)
 if (me.nick === '') panels.askName('', '', false)
 else panels.named(me.nick)
 wire.open()

@@ -13,7 +13,7 @@ const SVG = 'http://www.w3.org/2000/svg'
 const STATES = {
   sending: ['Sending', 'M8 2.6a5.4 5.4 0 1 1 0 10.8A5.4 5.4 0 0 1 8 2.6M8 5.1V8l2 1.3'],
   sent: ['Sent', 'm3 8.6 3.3 3.2L13 4.7'],
-  failed: ['Not sent', 'M8 3.4v5.4M8 12.3v.1'],
+  failed: ['Not sent', 'M8 2.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 8 2.2M8 5.2v3.2M8 10.8v.1'],
 }
 const EMOJI = /^(?:\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|\u200d|\ufe0f)*\s*){1,4}$/u
 
@@ -46,6 +46,8 @@ export class Log {
   #last = null
   #group = null
   #stuck = true
+  /** Of a drawing that is due; 0 for none. */
+  #frame = 0
 
   /**
    * @param {HTMLElement} box @param {HTMLElement} jump shown when there is news below
@@ -67,11 +69,49 @@ export class Log {
   show(place) {
     this.#place = place
     this.#stuck = true
-    this.refresh()
+    this.#drawAll()
   }
 
-  /** Draws everything again; the place in the text stays, or the end where the reader was at the end. */
+  /** Draws everything again, once for all that happens until the next frame. */
   refresh() {
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#drawAll())
+  }
+
+  /** Adds the newest entry at the end. */
+  append(entry) {
+    if (entry.own) this.#stuck = true
+    if (this.#frame !== 0) return
+    if (this.#last === null) this.#box.replaceChildren()
+    this.#put(entry)
+    if (this.#stuck) this.toEnd()
+    else this.#jump.hidden = false
+  }
+
+  /** Shows what has become of a message of ours, where it is. */
+  update(entry) {
+    const drawn = this.#drawn.get(entry)
+    if (drawn === undefined) return
+    const [label, path] = STATES[entry.state]
+    const { said, bubble, fate } = drawn
+    said.className = `said ${entry.state}`
+    bubble.title = `${moment.format(entry.at)} · ${label}`
+    fate.setAttribute('aria-label', label)
+    fate.firstElementChild.setAttribute('d', path)
+    said.querySelector('.why')?.remove()
+    if (entry.state === 'failed') said.append(this.#why(entry))
+    if (this.#stuck) this.toEnd()
+  }
+
+  toEnd() {
+    this.#stuck = true
+    this.#jump.hidden = true
+    this.#box.scrollTop = this.#box.scrollHeight
+  }
+
+  /** The place in the text stays, or the end where the reader was at the end. */
+  #drawAll() {
+    cancelAnimationFrame(this.#frame)
+    this.#frame = 0
     this.#box.setAttribute('aria-busy', 'true') // not news: nothing of it is read aloud
     const top = this.#box.scrollTop
     this.#box.replaceChildren()
@@ -82,35 +122,6 @@ export class Log {
     if (this.#stuck) this.toEnd()
     else this.#box.scrollTop = top
     requestAnimationFrame(() => this.#box.removeAttribute('aria-busy'))
-  }
-
-  /** Adds the newest entry at the end. */
-  append(entry) {
-    if (this.#last === null) this.#box.replaceChildren()
-    this.#put(entry)
-    if (this.#stuck || entry.own) this.toEnd()
-    else this.#jump.hidden = false
-  }
-
-  /** Shows what has become of a message of ours, where it is. */
-  update(entry) {
-    const drawn = this.#drawn.get(entry)
-    if (drawn === undefined) return
-    const [label, path] = STATES[entry.state]
-    const { said, bubble, mark } = drawn
-    said.className = `said ${entry.state}`
-    bubble.title = `${moment.format(entry.at)} · ${label}`
-    mark.setAttribute('aria-label', label)
-    mark.firstElementChild.setAttribute('d', path)
-    said.querySelector('.why')?.remove()
-    if (entry.state === 'failed') said.append(this.#why(entry))
-    if (this.#stuck) this.toEnd()
-  }
-
-  toEnd() {
-    this.#stuck = true
-    this.#jump.hidden = true
-    this.#box.scrollTop = this.#box.scrollHeight
   }
 
   #put(entry) {
@@ -141,14 +152,14 @@ export class Log {
     bubble.dir = 'auto'
     bubble.title = moment.format(entry.at)
     if (entry.state === '') return bubble
-    const mark = document.createElementNS(SVG, 'svg')
-    mark.setAttribute('viewBox', '0 0 16 16')
-    mark.setAttribute('class', 'mark')
-    mark.setAttribute('role', 'img')
-    mark.append(document.createElementNS(SVG, 'path'))
-    bubble.append(mark)
+    const fate = document.createElementNS(SVG, 'svg')
+    fate.setAttribute('viewBox', '0 0 16 16')
+    fate.setAttribute('class', 'fate')
+    fate.setAttribute('role', 'img')
+    fate.append(document.createElementNS(SVG, 'path'))
+    bubble.append(fate)
     const said = element('div', '', bubble)
-    this.#drawn.set(entry, { said, bubble, mark })
+    this.#drawn.set(entry, { said, bubble, fate })
     this.update(entry)
     return said
   }

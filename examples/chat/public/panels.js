@@ -87,6 +87,13 @@ export class Panels {
     )
   }
 
+  /** Offers the other way to be connected. @param {boolean} shared one connection for all tabs */
+  shared(shared) {
+    if (!shared) return
+    $('share').textContent = 'A connection for this tab alone'
+    $('share').href = './'
+  }
+
   named(nick) {
     $('my-nick').textContent = nick
     const disc = avatar(nick)
@@ -145,11 +152,15 @@ export class Panels {
     if (this.#notice !== '') return show(banner, banner.className, this.#notice)
     if (state === 'connected' || (state === 'reconnecting' && Date.now() - since < BRIEF)) return show(banner, '', '')
     const many = this.#waiting
-    const waits = many === 0 ? '' : many === 1 ? '1 message waits and is sent then.' : `${many} messages wait and are sent then.`
+    const waits = many === 0 ? '' : many === 1 ? '1 message waits to be sent.' : `${many} messages wait to be sent.`
     if (state === 'connecting') return show(banner, state, ['Connecting…', trouble, waits].filter(Boolean).join(' '))
     if (state === 'reconnecting') {
       const why = navigator.onLine ? trouble || 'The connection is lost.' : 'You are offline.'
-      return show(banner, state, `Reconnecting since ${time.format(since)}. ${why} ${waits || 'What you write is sent then.'}`)
+      return show(
+        banner,
+        state,
+        `Reconnecting since ${time.format(since)}. ${why} ${waits || 'What you write is sent as soon as it is back.'}`,
+      )
     }
     const again = element('button', '', 'Connect again')
     again.type = 'button'
