@@ -80,7 +80,7 @@ function go(name) {
   if (entered) {
     cometd.batch(() => {
       for (const subscription of subscriptions) cometd.unsubscribe(subscription)
-      cometd.remoteCall('talk/leave', { room: place.name })
+      cometd.remoteCall('talk/leave', { room: place.name }, () => {})
     })
   }
   place = new Place('room', name)

@@ -20,6 +20,8 @@ const TROUBLE = {
   STOPPED: 'The server has ended this connection.',
   KICKED: 'The server has ended this connection.',
 }
+/** People are watching: the longest pause between two tries, ms. */
+const OPTIONS = { backoffMax: 5_000 }
 /** How long to wait before asking again where there was no answer, and for the reason of a refusal, ms. */
 const AGAIN = 2_000
 const REASON = 10_000
@@ -55,9 +57,9 @@ export class Wire {
    * @param {string} path of the Bayeux server @param {boolean} shared one connection for all tabs of this browser @param {Events} on
    */
   static async load(path, shared, on) {
-    if (!shared) return new Wire(new (await import(`${path}/client.mjs`)).Client(path), on)
+    if (!shared) return new Wire(new (await import(`${path}/client.mjs`)).Client(path, OPTIONS), on)
     await import(`${path}/client-shared.js`)
-    return new Wire(new globalThis.Perihelion.SharedClient(path), on)
+    return new Wire(new globalThis.Perihelion.SharedClient(path, OPTIONS), on)
   }
 
   /** @param {import('../../../lib/client/index.js').Client} client @param {Events} on */
