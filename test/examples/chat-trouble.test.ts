@@ -152,6 +152,21 @@ t.test('with trouble', async t => {
     t.same(await texts(ben, '.notice'), [], 'nobody saw her go')
   })
 
+  await t.test('sent away by the server, one may connect again, and what was written then is sent', async t => {
+    const server = await startChat(t)
+    const { ana, ben } = await two(t, browser, server)
+    for (const { id, subscriptions } of [...server.bayeux.sessions()])
+      if (subscriptions.includes('/talk/room/lobby')) server.bayeux.session(id)?.disconnect()
+    for (const page of [ana, ben]) await sees(page, '#banner', 'The server has ended this connection.')
+    await say(ana, 'hello?')
+    await sees(ana, '#banner', '1 message waits')
+    for (const page of [ben, ana]) await page.getByText('Connect again').click()
+    await hears(ben, 'hello?')
+    await counts(ana, '.said.sent', 1)
+    await say(ben, 'hello')
+    await hears(ana, 'hello?', 'hello')
+  })
+
   await t.test('two tabs are one person', async t => {
     const server = await startChat(t)
     const { ana, ben, cable } = await two(t, browser, server)

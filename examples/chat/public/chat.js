@@ -5,7 +5,7 @@
 import { Log, names } from './log.js'
 import { Panels } from './panels.js'
 import { Place } from './places.js'
-import { keep, kept, randomId } from './store.js'
+import { keep, kept, keyOf, randomId } from './store.js'
 import { pause, Wire } from './wire.js'
 
 const TYPING_SHOWN = 4_000
@@ -316,6 +316,13 @@ document.addEventListener('visibilitychange', () => {
   }
 })
 addEventListener('popstate', goToHash)
+addEventListener('storage', ({ key }) => {
+  if (key !== keyOf('nick')) return
+  const before = me.nick // another tab has said our name, or changed it
+  me.nick = kept('nick', before)
+  panels.named(me.nick)
+  if (before === '') wire.enter().catch(() => {})
+})
 
 panels.shared(shared)
 if (me.nick === '') panels.askName('', '', false)

@@ -97,7 +97,7 @@ export class Log {
     bubble.title = `${moment.format(entry.at)} · ${label}`
     fate.setAttribute('aria-label', label)
     fate.firstElementChild.setAttribute('d', path)
-    said.querySelector('.why')?.remove()
+    this.#keepFocus(() => said.querySelector('.why')?.remove())
     if (entry.state === 'failed') said.append(this.#why(entry))
     if (this.#stuck) this.toEnd()
   }
@@ -114,7 +114,7 @@ export class Log {
     this.#frame = 0
     this.#box.setAttribute('aria-busy', 'true') // not news: nothing of it is read aloud
     const top = this.#box.scrollTop
-    this.#box.replaceChildren()
+    this.#keepFocus(() => this.#box.replaceChildren())
     this.#last = null
     this.#group = null
     if (this.#place.entries.length === 0) this.#box.append(emptyNote(this.#place))
@@ -122,6 +122,13 @@ export class Log {
     if (this.#stuck) this.toEnd()
     else this.#box.scrollTop = top
     requestAnimationFrame(() => this.#box.removeAttribute('aria-busy'))
+  }
+
+  /** A button that goes away leaves the keyboard where it was. */
+  #keepFocus(remove) {
+    const inside = this.#box.contains(document.activeElement)
+    remove()
+    if (inside) this.#box.focus({ preventScroll: true })
   }
 
   #put(entry) {

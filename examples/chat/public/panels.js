@@ -29,6 +29,7 @@ export class Panels {
     this.#drawers()
     this.#names()
     this.#newRoom()
+    for (const event of ['online', 'offline']) addEventListener(event, () => this.#banner())
     $('leave').addEventListener('click', () => on.leave())
     this.#fit()
     for (const button of document.querySelectorAll('[data-cancel]')) {
@@ -165,7 +166,7 @@ export class Panels {
     const again = element('button', '', 'Connect again')
     again.type = 'button'
     again.addEventListener('click', () => this.#on.reconnect())
-    show(banner, state, `${trouble || 'The connection is closed.'} `, again)
+    show(banner, state, `${trouble || 'The connection is closed.'} ${waits} `, again)
   }
 
   typing(text) {
