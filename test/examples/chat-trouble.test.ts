@@ -3,7 +3,7 @@
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { Cable } from '../support/cable.js'
-import { counts, open, present, profile, say, sees, startChat, texts, visit } from '../support/chat.js'
+import { counts, focused, open, present, profile, say, sees, startChat, texts, visit } from '../support/chat.js'
 import { startChromium } from '../support/chromium.js'
 import type { TestServer } from '../support/server.js'
 
@@ -185,6 +185,20 @@ t.test('with trouble', async t => {
     await sees(ana, '#my-nick', 'Anna')
     t.same(await texts(ben, '.notice'), ['Ana is now Anna'])
     t.same(server.bayeux.sessionCount, 3)
+  })
+
+  await t.test('a name said in one tab will do for all', async t => {
+    const server = await startChat(t)
+    const context = await profile(t, browser)
+    const first = await open(t, context, new URL('/', server.url).href)
+    const second = await open(t, context, new URL('/', server.url).href)
+    await focused(second, 'nick')
+    await first.fill('#nick', 'Ana')
+    await first.press('#nick', 'Enter')
+    await present(second)
+    await focused(second, 'text')
+    await say(second, 'hello')
+    await hears(first, 'hello')
   })
 
   await t.test('tabs that share one connection are one session, and each is told what concerns it', async t => {

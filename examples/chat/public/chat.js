@@ -98,23 +98,24 @@ async function join(name) {
     const first = place.entries.length === 0
     for (const message of answer.said) {
       const added = place.add(message, message.nick === me.nick)
-      if (added !== null && !first && !added.entry.own && !visible(place)) place.unread++
+      if (added !== null && !first) count(place, added.entry)
     }
     if (place === here) log.refresh()
     void send(place)
   } catch (refused) {
     if (refused.code === 'unreachable' || refused.code === 'not_entered') return // the next session joins again
-    forget(name)
+    forget(name, refused.message)
     panels.say(refused.message)
   }
   draw()
 }
 
-function forget(name) {
+function forget(name, why = 'You have left this room.') {
   wanted.delete(name)
   keep('rooms', [...wanted])
   const place = room(name)
   place.joined = false
+  for (const entry of place.waiting) settle(place, entry, 'failed', why)
   if (place !== here) return
   if (wanted.size === 0) wanted.add('lobby')
   go('room', [...wanted].at(-1))
@@ -185,10 +186,13 @@ function whispered(message) {
   if (added !== null) arrived(place, added)
 }
 
+function count(place, entry) {
+  if (entry.own || visible(place)) return
+  if (place.unread++ === 0 && (place !== here || place.firstUnread === null)) place.firstUnread = entry
+}
+
 function arrived(place, { entry, where }) {
-  if (!entry.own && !visible(place)) {
-    if (place.unread++ === 0 && (place !== here || place.firstUnread === null)) place.firstUnread = entry
-  }
+  count(place, entry)
   if (place === here) {
     if (where === 'same') log.update(entry)
     else if (where === 'end' && place.firstUnread !== entry) log.append(entry)

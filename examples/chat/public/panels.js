@@ -100,8 +100,9 @@ export class Panels {
     const disc = avatar(nick)
     $('me').firstElementChild.replaceWith(disc)
     $('me').setAttribute('aria-label', `You are ${nick}. Change your name`)
-    if ($('name-dialog').open) $('name-dialog').close()
-    if (!narrow.matches) $('text').focus()
+    const asked = $('name-dialog').open
+    if (asked) $('name-dialog').close()
+    if (!narrow.matches && (asked || document.activeElement === document.body)) $('text').focus()
   }
 
   /** @param {import('./wire.js').State} state @param {string} transport */
@@ -122,6 +123,7 @@ export class Panels {
           ? 'Not connected'
           : `${state[0].toUpperCase()}${state.slice(1)}…`
     if (lasts) return
+    if (state !== 'connected') this.#notice = ''
     if (state === 'connected' && $('banner').className === 'reconnecting' && !$('banner').hidden)
       this.say('Connected again.', 'back')
     else if (state === 'reconnecting') setTimeout(() => this.#banner(), BRIEF + 1)

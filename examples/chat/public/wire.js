@@ -67,7 +67,7 @@ export class Wire {
     this.#client = client
     this.#on = on
     client.on('state', ({ state, transport }) => this.#changed(state, transport))
-    client.on('error', error => on.trouble(TROUBLE[error.code] ?? ''))
+    client.on('error', error => on.trouble(TROUBLE[error.code] ?? error.message))
   }
 
   /** Whether the server hears us, and knows who we are. */
