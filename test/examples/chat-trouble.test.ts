@@ -243,6 +243,11 @@ t.test('with trouble', async t => {
     await say(second, 'alone')
     await hears(ben, 'anew', 'alone')
     t.equal(server.bayeux.sessionCount, 2)
+    await second.reload()
+    await present(second)
+    await say(second, 'and again')
+    await hears(ben, 'anew', 'alone', 'and again')
+    await hears(second, 'music is over', 'anew', 'alone', 'and again')
   })
 
   await t.test('the page on cometd.js comes back by itself, and offers again what was not sent', async t => {
