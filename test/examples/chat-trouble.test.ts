@@ -155,9 +155,12 @@ t.test('with trouble', async t => {
   await t.test('sent away by the server, one may connect again, and what was written then is sent', async t => {
     const server = await startChat(t)
     const { ana, ben } = await two(t, browser, server)
+    await ana.click('#rooms button:has-text("music")')
+    await sees(ana, '#members', 'Ana')
     for (const { id, subscriptions } of [...server.bayeux.sessions()])
       if (subscriptions.includes('/talk/room/lobby')) server.bayeux.session(id)?.disconnect()
     for (const page of [ana, ben]) await sees(page, '#banner', 'The server has ended this connection.')
+    await ana.click('#rooms button:has-text("lobby")')
     await say(ana, 'hello?')
     await sees(ana, '#banner', '1 message waits')
     for (const page of [ben, ana]) await page.getByText('Connect again').click()
@@ -165,6 +168,7 @@ t.test('with trouble', async t => {
     await counts(ana, '.said.sent', 1)
     await say(ben, 'hello')
     await hears(ana, 'hello?', 'hello')
+    await counts(ana, '#rooms .idle', 1)
   })
 
   await t.test('two tabs are one person', async t => {
@@ -227,10 +231,10 @@ t.test('with trouble', async t => {
     await hears(second, 'between us')
     await counts(second, '.said.sent', 1)
 
-    for (const page of [first, second]) {
-      await page.click('#rooms button:has-text("music")')
-      await sees(page, '#members', 'Ana')
-    }
+    await first.click('#rooms button:has-text("music")')
+    await sees(first, '#members', 'Ana')
+    await counts(second, '#rooms .idle', 1)
+    await second.click('#rooms button:has-text("music")')
     await first.click('#leave')
     await sees(second, '#title', '#lobby')
     await say(second, 'music is over')

@@ -158,7 +158,10 @@ function leave() {
     go('room', [...wanted].at(-1) ?? 'lobby')
     return
   }
-  const { name } = here
+  quit(here.name)
+}
+
+function quit(name) {
   void wire.leave(name).catch(() => {}) // in a new session there is nothing to leave
   forget(name)
 }
@@ -172,6 +175,24 @@ async function rename(nick) {
     me.nick = before
     panels.askName(nick, refused.message, before !== '' && wire.live)
   }
+}
+
+/** Another tab has said our name, or changed it. */
+function called(nick) {
+  const before = me.nick
+  me.nick = nick
+  panels.named(nick)
+  if (before === '') void rename(nick)
+}
+
+/** Tabs that share a session are in the same rooms. */
+function follow(names) {
+  for (const name of names) {
+    if (wanted.has(name)) continue
+    wanted.add(name)
+    if (wire.live) void join(name)
+  }
+  for (const name of wanted) if (!names.includes(name)) quit(name)
 }
 
 function said(place, message) {
@@ -209,11 +230,7 @@ function moved(name, { event, nick, was, members }) {
   if (event === 'renamed') place.people.add(nick)
   if (event === 'left') place.typing.delete(nick)
   const renamed = event === 'renamed'
-  if (nick === me.nick && event === 'left' && place.joined) forget(name) // another tab with the same session has left
-  if (renamed && was === me.nick) {
-    me.nick = nick // in another tab
-    panels.named(nick)
-  }
+  if (renamed && was === me.nick) called(nick)
   if (renamed && threads.has(was.toLowerCase())) renameThread(was, nick)
   if (nick !== me.nick) {
     place.move(renamed ? `${was} is now ${nick}` : nick, event)
@@ -321,11 +338,8 @@ document.addEventListener('visibilitychange', () => {
 })
 addEventListener('popstate', goToHash)
 addEventListener('storage', ({ key }) => {
-  if (key !== keyOf('nick')) return
-  const before = me.nick // another tab has said our name, or changed it
-  me.nick = kept('nick', before)
-  panels.named(me.nick)
-  if (before === '') wire.enter().catch(() => {})
+  if (key === keyOf('nick')) called(kept('nick', me.nick))
+  else if (key === keyOf('rooms') && shared) follow(kept('rooms', [...wanted]))
 })
 
 panels.shared(shared)
