@@ -5,7 +5,7 @@
 // Always true: a wait ends at an event of the page, or fails after GUARD with a text that says what was waited for.
 
 import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 
 /** How long one wait may take, ms. */
@@ -55,7 +55,7 @@ export class Tab {
   /** Uncaught errors of the page's scripts. */
   readonly errors: string[] = []
 
-  private constructor(readonly page: Page) {
+  constructor(readonly page: Page) {
     page.on('pageerror', error => this.errors.push(error.message))
     page.on('request', request => {
       const url = new URL(request.url())
@@ -75,6 +75,11 @@ export class Tab {
   static async open(t: Test, browser: Browser, url: string): Promise<Tab> {
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     t.teardown(() => context.close())
+    return Tab.beside(context, url)
+  }
+
+  /** Opens a page in a profile that is there. */
+  static async beside(context: BrowserContext, url: string): Promise<Tab> {
     const tab = new Tab(await context.newPage())
     await tab.goto(url)
     return tab
@@ -110,17 +115,17 @@ export class Tab {
 }
 
 /**
- * Waits for a promise, at most GUARD.
+ * Waits for a promise, at most `guard` ms.
  *
  * @throws {Error} that says in vain for what
  */
-export async function within<T>(promise: Promise<T>, what: () => string): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: () => string, guard = GUARD): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const guard = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${GUARD} ms in vain for ${what()}`)), GUARD)
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${guard} ms in vain for ${what()}`)), guard)
   })
   try {
-    return await Promise.race([promise, guard])
+    return await Promise.race([promise, tooLate])
   } finally {
     clearTimeout(timer)
     promise.catch(() => {}) // after the guard, the page may still close on it
