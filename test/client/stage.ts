@@ -9,14 +9,14 @@ import type { FastifyInstance } from 'fastify'
 import type { Browser, BrowserContext } from 'playwright-core'
 import type { Test } from 'tap'
 import type { PerihelionOptions } from '../../lib/index.js'
-import { Tab, within } from '../support/chromium.js'
+import { Tab } from '../support/chromium.js'
 import { TroubledProxy } from '../support/proxy.js'
 import { startServer, type TestServer } from '../support/server.js'
 
 /** How long a page may take until it is whole again, ms. */
 const GUARD = 90_000
 /** A number of the server every so many ms; of each page that talks, at its own pace. */
-const PACE = 100
+const PACE = 200
 
 const CHANNEL = '/stream'
 
@@ -35,6 +35,14 @@ interface Fate {
   readonly code: string | null
 }
 
+/** What of a `Tab` is needed here. */
+export interface Page {
+  /** Uncaught errors of the page's scripts. */
+  readonly errors: readonly string[]
+  /** Evaluates an expression, and waits for its promise. */
+  read<T>(expression: string, guard?: number): Promise<T>
+}
+
 export class Stage {
   /** Every number that a server took, in its order: `page 7`. */
   readonly order: string[] = []
@@ -51,10 +59,11 @@ export class Stage {
   private constructor(
     readonly t: Test,
     readonly options: PerihelionOptions,
+    readonly pace: number,
   ) {}
 
-  static async open(t: Test, browser: Browser, options: PerihelionOptions = {}): Promise<Stage> {
-    const stage = new Stage(t, options)
+  static async open(t: Test, browser: Browser, options: PerihelionOptions = {}, pace = PACE): Promise<Stage> {
+    const stage = new Stage(t, options, pace)
     await stage.#serve()
     stage.proxy = await TroubledProxy.open(stage.#server.url)
     stage.context = await browser.newContext()
@@ -84,10 +93,10 @@ export class Stage {
     return tab
   }
 
-  async hears(tab: Tab): Promise<void> {
-    await tab.ask('connected')
+  async hears(page: Page): Promise<void> {
+    await page.read('client.connected()', GUARD)
     this.#flow()
-    await tab.ask('whole')
+    await page.read('client.whole()', GUARD)
   }
 
   /** Ends the server as a deploy does, or without a goodbye. Nothing listens until `start`. */
@@ -108,34 +117,26 @@ export class Stage {
   }
 
   /** Ends the trouble, and tells how long it takes from then until a page has heard all, and says and hears again. */
-  async mend(name: string, tab: Tab, end: () => unknown = () => this.proxy.set('none')): Promise<number> {
+  async mend(name: string, page: Page, end: () => unknown = () => this.proxy.set('none')): Promise<void> {
     const ended = Date.now()
     await end()
-    await within(tab.page.evaluate('client.whole()'), () => `the page to be whole again after ${name}`, GUARD)
-    const whole = Date.now() - ended
-    this.t.comment(`${name}: ${whole} ms`)
-    return whole
+    await page.read('client.whole()', GUARD)
+    this.t.comment(`${name}: ${Date.now() - ended} ms`)
   }
 
   /** Ends the stream and holds that the page has heard all of it, once and in order, with as many gaps as sessions were lost. */
-  async judge(tab: Tab, { lost = 0, name = 'page' }: { lost?: number; name?: string } = {}): Promise<void> {
+  async judge(page: Page, { lost = 0, name = 'page' }: { lost?: number; name?: string } = {}): Promise<void> {
     const { t } = this
-    if (process.env['DEBUG_NET'])
-      console.error(name, JSON.stringify(await tab.read('[client.states, client.errors, Date.now()]')))
-    await tab.read('client.hush()')
+    await page.read('client.hush()')
     this.#stop()
-    await within(tab.page.evaluate('client.settled()'), () => 'the fate of all that was said', GUARD)
-    await this.#hearAll(tab)
-    const heard = await tab.read<string[]>('client.heard')
+    await page.read('client.settled()', GUARD)
+    await page.read(`client.until(() => client.heard.includes(${JSON.stringify(this.order.at(-1))}))`, GUARD)
+    const heard = await page.read<string[]>('client.heard')
     const gaps = gapsOf(heard, this.order, this.joins)
-    if (typeof gaps === 'string') t.fail(`${name}: every message once and in order`, { gaps })
-    else
-      t.equal(
-        gaps.length,
-        lost,
-        `${name}: every message once and in order${lost > 0 ? ', but what no session was there for' : ''}`,
-      )
-    const fates = await tab.read<Fate[]>('client.fates')
+    const but = lost > 0 ? ', but for what came while it had no session' : ''
+    if (typeof gaps === 'string') t.fail(`${name}: heard every message once and in order`, { gaps })
+    else t.equal(gaps.length, lost, `${name}: heard every message once and in order${but}`)
+    const fates = await page.read<Fate[]>('client.fates')
     const own = this.order.filter(entry => entry.startsWith(`${name} `)).map(entry => Number(entry.split(' ')[1]))
     t.same(
       own,
@@ -144,13 +145,7 @@ export class Stage {
     )
     const missing = fates.filter(({ n, state, code }) => !own.includes(n) && (code === '' || state !== 'connected'))
     t.same(missing, [], `${name}: and all of it, but for what is told to be of unknown fate`)
-    t.same(tab.errors, [], `${name}: no script of the page threw`)
-  }
-
-  /** Waits until a page has heard what the server took last. */
-  async #hearAll(tab: Tab): Promise<void> {
-    const last = JSON.stringify(this.order.at(-1))
-    await within(tab.page.evaluate(`client.until(() => client.heard.includes(${last}))`), () => `${last} to be heard`, GUARD)
+    t.same(page.errors, [], `${name}: no script of the page threw`)
   }
 
   async #serve(): Promise<void> {
@@ -167,7 +162,7 @@ export class Stage {
   }
 
   #flow(): void {
-    this.#flowing ??= setInterval(() => this.bayeux.publish(CHANNEL, { by: 'server', n: ++this.#said }), PACE)
+    this.#flowing ??= setInterval(() => this.bayeux.publish(CHANNEL, { by: 'server', n: ++this.#said }), this.pace)
   }
 
   #stop(): void {

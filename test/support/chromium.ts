@@ -21,6 +21,13 @@ const ARGS = [
   '--disable-sync',
 ]
 
+/** What Playwright does to hidden pages lest they slow its tests down. */
+const UNTHROTTLED = [
+  '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding',
+  '--disable-background-timer-throttling',
+]
+
 /** One request or WebSocket frame that a page sent. */
 export interface Sent {
   readonly by: 'GET' | 'POST' | 'OPTIONS' | 'websocket'
@@ -32,7 +39,7 @@ export interface Sent {
 }
 
 /**
- * Starts the browser and closes it with the test.
+ * Starts the browser and closes it with the test. The timers of its hidden pages are slowed down, as people's are.
  *
  * The executable is Debian's /usr/bin/chromium, or that of the environment variable CHROMIUM_PATH.
  *
@@ -43,7 +50,7 @@ export async function startChromium(t: Test): Promise<Browser> {
   if (!existsSync(executablePath)) {
     throw new Error(`no Chromium at ${executablePath}: apt-get install chromium, or set CHROMIUM_PATH`)
   }
-  const browser = await chromium.launch({ executablePath, args: ARGS })
+  const browser = await chromium.launch({ executablePath, args: ARGS, ignoreDefaultArgs: UNTHROTTLED })
   t.teardown(() => browser.close())
   return browser
 }
@@ -96,9 +103,9 @@ export class Tab {
     return within(this.page.evaluate(call), () => `${call} to be answered; ${this.#state()}`)
   }
 
-  /** Evaluates an expression in the page. */
-  async read<T>(expression: string): Promise<T> {
-    return within(this.page.evaluate<T>(expression), () => `the page to evaluate ${expression}`)
+  /** Evaluates an expression in the page, and waits for its promise. */
+  async read<T>(expression: string, guard = GUARD): Promise<T> {
+    return within(this.page.evaluate<T>(expression), () => `the page to evaluate ${expression}; ${this.#state()}`, guard)
   }
 
   /** Waits until an expression is true in the page. */

@@ -54,6 +54,8 @@ export class TroubledProxy {
   /** Bytes of the server that were lost since the last change of the trouble. */
   lost = 0
   onLost: () => void = () => {}
+  /** Requests for an upgrade so far. */
+  upgrades = 0
   /** Cuts that were done, each with the number of connections that it took. */
   readonly done: { readonly cut: Cut; readonly connections: number }[] = []
 
@@ -158,6 +160,7 @@ export class TroubledProxy {
     const first = pair.upgrade === null
     if (first) pair.upgrade = /\r\nupgrade: *websocket\r\n/i.test(chunk.toString('latin1'))
     if (pair.upgrade && first) {
+      this.upgrades++
       if (trouble === 'upgrades unanswered') tear(pair)
       if (trouble === 'upgrades forbidden') return refuse(pair, '403 Forbidden')
       if (trouble === 'upgrades failed') return refuse(pair, '502 Bad Gateway')

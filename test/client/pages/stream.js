@@ -10,8 +10,8 @@
   const name = query.get('name') ?? 'page'
   const kept = JSON.parse(sessionStorage.getItem(name) ?? '{"heard":[],"said":0}')
   let looks = []
+  addEventListener('pagehide', () => sessionStorage.setItem(name, JSON.stringify(kept)))
   const touch = () => {
-    sessionStorage.setItem(name, JSON.stringify(kept))
     looks = looks.filter(look => !look())
   }
   const until = condition =>
