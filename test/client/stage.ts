@@ -6,7 +6,7 @@
 
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
-import type { Browser, BrowserContext } from 'playwright-core'
+import type { BrowserContext } from 'playwright-core'
 import type { Test } from 'tap'
 import type { PerihelionOptions } from '../../lib/index.js'
 import { Tab } from '../support/chromium.js'
@@ -16,7 +16,7 @@ import { startServer, type TestServer } from '../support/server.js'
 /** How long a page may take until it is whole again, ms. */
 const GUARD = 90_000
 /** A number of the server every so many ms; of each page that talks, at its own pace. */
-const PACE = 200
+const PACE = 500
 
 const CHANNEL = '/stream'
 
@@ -54,25 +54,28 @@ export class Stage {
   #flowing: NodeJS.Timeout | null = null
   #said = 0
   proxy!: TroubledProxy
-  context!: BrowserContext
 
   private constructor(
     readonly t: Test,
+    readonly context: BrowserContext,
     readonly options: PerihelionOptions,
     readonly pace: number,
   ) {}
 
-  static async open(t: Test, browser: Browser, options: PerihelionOptions = {}, pace = PACE): Promise<Stage> {
-    const stage = new Stage(t, options, pace)
+  static async open(t: Test, context: BrowserContext, options: PerihelionOptions = {}, pace = PACE): Promise<Stage> {
+    const stage = new Stage(t, context, options, pace)
     await stage.#serve()
     stage.proxy = await TroubledProxy.open(stage.#server.url)
-    stage.context = await browser.newContext()
     t.teardown(async () => {
       stage.#stop()
-      await stage.context.close()
+      await Promise.all(context.pages().map(page => (page.url().startsWith(stage.#origin) ? page.close() : null)))
       await stage.proxy.close()
     })
     return stage
+  }
+
+  get #origin(): string {
+    return new URL(this.proxy.url).origin
   }
 
   get bayeux(): TestServer['bayeux'] {
@@ -83,7 +86,7 @@ export class Stage {
     const query = new URLSearchParams({ name })
     if (options !== undefined) query.set('options', JSON.stringify(options))
     if (shared) query.set('shared', '')
-    return `${new URL(this.proxy.url).origin}/pages/stream.html?${query}`
+    return `${this.#origin}/pages/stream.html?${query}`
   }
 
   /** Opens a page, and waits until it hears the stream. */
@@ -124,7 +127,7 @@ export class Stage {
     this.t.comment(`${name}: ${Date.now() - ended} ms`)
   }
 
-  /** Ends the stream and holds that the page has heard all of it, once and in order, with as many gaps as sessions were lost. */
+  /** Ends the stream and holds that the page has heard all of it, once and in order, with no more gaps than sessions were lost. */
   async judge(page: Page, { lost = 0, name = 'page' }: { lost?: number; name?: string } = {}): Promise<void> {
     const { t } = this
     await page.read('client.hush()')
@@ -135,7 +138,7 @@ export class Stage {
     const gaps = gapsOf(heard, this.order, this.joins)
     const but = lost > 0 ? ', but for what came while it had no session' : ''
     if (typeof gaps === 'string') t.fail(`${name}: heard every message once and in order`, { gaps })
-    else t.equal(gaps.length, lost, `${name}: heard every message once and in order${but}`)
+    else t.ok(gaps.length <= lost, `${name}: heard every message once and in order${but}`)
     const fates = await page.read<Fate[]>('client.fates')
     const own = this.order.filter(entry => entry.startsWith(`${name} `)).map(entry => Number(entry.split(' ')[1]))
     t.same(

@@ -45,12 +45,12 @@ export interface Sent {
  *
  * @throws {Error} there is no Chromium at that place
  */
-export async function startChromium(t: Test): Promise<Browser> {
+export async function startChromium(t: Test, ...args: string[]): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) {
     throw new Error(`no Chromium at ${executablePath}: apt-get install chromium, or set CHROMIUM_PATH`)
   }
-  const browser = await chromium.launch({ executablePath, args: ARGS, ignoreDefaultArgs: UNTHROTTLED })
+  const browser = await chromium.launch({ executablePath, args: [...ARGS, ...args], ignoreDefaultArgs: UNTHROTTLED })
   t.teardown(() => browser.close())
   return browser
 }
