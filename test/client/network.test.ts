@@ -228,6 +228,17 @@ for (const way of [
   })
 }
 
+trouble('proxy: upgrades are forbidden all of a sudden', async t => {
+  const stage = await Stage.open(t, await browser.newContext()) // it comes by WebSocket, without a cookie
+  const tab = await stage.page()
+  await tab.read(TALK)
+  stage.proxy.set('upgrades forbidden')
+  await stage.mend('proxy: upgrades forbidden all of a sudden', tab, () => stage.proxy.cut())
+  t.equal(await tab.read('client.transport'), 'long-polling', 'it goes on by long-polling')
+  await stage.judge(tab)
+  t.equal(stage.sessions.length, 1, 'in the same session')
+})
+
 trouble('proxy: buffer, of what has passed so far', async t => {
   const stage = await Stage.open(t, profile)
   const tab = await stage.page()
