@@ -73,6 +73,8 @@ export class ClientHalf {
   #next: TransportKind | null = null
   #openBy = NEVER
   #poll: Poll | null = null
+  /** On another transport, until that has answered: nothing but the connect is risked. */
+  #moving = false
   /** How long the next connect, which is not to be held, may take; 0: it is one as always. */
   #proof = 0
   /** When the next handshake or connect goes out; the earliest that advice allows, whatever the backoff. */
@@ -189,7 +191,7 @@ export class ClientHalf {
 
   /** @throws {RangeError} no batch is open */
   endBatch(now: number): void {
-    if (this.#batches === 0) throw new RangeError('endBatch without startBatch')
+    if (this.#batches === 0) throw new RangeError('no batch')
     this.#batches--
     this.#pump(now)
   }
@@ -263,7 +265,7 @@ export class ClientHalf {
   check(now: number, patience: number): void {
     const lossless = this.#kind === 'websocket' || this.#ack !== null
     if (this.#state === 'connected' && this.#up && this.#proof === 0 && lossless) {
-      if (this.#poll !== null && this.#kind === 'http') this.#sink.abort('connect')
+      if (this.#kind === 'http') this.#sink.abort('connect')
       this.#poll = null
       this.#proof = patience
       this.#dueAt = now
@@ -276,6 +278,7 @@ export class ClientHalf {
     this.#next = null
     if (kind === this.#kind) return
     this.#lose(undefined, 'CONNECTION_FAILED', now, `to ${kind}`)
+    if (this.#tries > 0) this.#tries-- // nobody waits for its backoff
     this.#kind = kind
     this.#up = kind === 'http'
     this.#hurry(now)
@@ -344,16 +347,15 @@ export class ClientHalf {
     this.#up = kind === 'http'
     this.#openBy = NEVER
     if (this.#state !== 'connected') return
+    this.#moving = true
     this.#proof = this.#options.replyTimeout
-    if (this.#up) return
-    this.#openBy = now + this.#options.replyTimeout
-    this.#sink.open()
+    if (!this.#up) this.#dueAt = now
   }
 
   #flush(now: number): void {
     const leaving = this.#state === 'disconnecting'
     if (!this.#up || (this.#batches > 0 && !leaving)) return
-    if (!leaving && this.#state !== 'connecting' && this.#state !== 'connected') return
+    if (!leaving && (this.#moving || (this.#state !== 'connecting' && this.#state !== 'connected'))) return
     if (this.#restore) {
       this.#restore = false
       const entries: Entry[] = []
@@ -410,10 +412,10 @@ export class ClientHalf {
       if (this.#options.ack) ext.ack = true
     } else {
       Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
-      // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for in the end.
+      // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for now and then.
       const held = this.#state === 'connected' && this.#proof === 0
       if (!held) message.advice = { timeout: 0 }
-      if (held || this.#tries > 3) by += timeout
+      if (held || this.#tries % 8 === 7) by += timeout
       else if (this.#proof > 0) by = now + this.#proof
       this.#proof = 0
       if (this.#ack !== null) ext.ack = this.#ack
@@ -469,6 +471,7 @@ export class ClientHalf {
 
   #beaten(reply: PeerMessage, poll: Poll, now: number): void {
     this.#poll = null
+    this.#moving = false
     this.#sync(record(record(reply.ext).timesync), poll.at, now)
     this.#sink.reply(reply)
     if (this.#state === 'closed') return
@@ -603,6 +606,7 @@ export class ClientHalf {
     if (lost.length === 0 && !beating && !(socket && (this.#up || this.#openBy !== NEVER))) return
     if (lost.length > 0) this.#sent.clear()
     if (whole) {
+      this.#moving = false
       this.#up = !socket
       this.#openBy = NEVER
     }
@@ -653,13 +657,12 @@ export class ClientHalf {
     this.#steady(now)
     this.#clientId = null
     this.#unrestore()
-    if (this.#poll !== null) {
-      this.#poll = null
-      if (this.#kind === 'http') this.#sink.abort('connect') // over a socket its late reply is told by its id
-    }
-    if (this.#tries > 0) this.#plan(now)
+    if (this.#kind === 'http') this.#sink.abort('connect') // over a socket its late reply is told by its id
+    this.#poll = null
+    // What was broken answers again: its backoff has been waited for.
+    if (this.#tries > 0 && this.#state !== 'broken') this.#plan(now)
     else {
-      this.#tries = 1
+      this.#tries ||= 1
       this.#earliest = this.#dueAt = now + this.#advice.interval
     }
     const calls = [...this.#calls.values()]

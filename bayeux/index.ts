@@ -9,6 +9,7 @@ export { BayeuxError, type ErrorCode, type ErrorRow, errors, wireError } from '.
 export type { Extension } from './extension.js'
 export { claimOf, type Identity, tokenOf, wholeIdentity } from './identity.js'
 export { FrozenMessage, isObject, type Json, type Message } from './message.js'
+export { BROWSER_ID_LENGTH } from './meta.js'
 export {
   type EngineOptions,
   engineOptions,

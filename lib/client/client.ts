@@ -257,7 +257,7 @@ export class Client<Channels extends object = ChannelMap> {
    * @throws {TypeError} the name is taken
    */
   registerExtension(name: string, extension: ClientExtension): void {
-    if (this.#extensions.has(name)) throw new TypeError(`extension ${name} is there already`)
+    if (this.#extensions.has(name)) throw new TypeError(`${name} is taken`)
     this.#extensions.set(name, extension)
     extension.registered?.(name, this)
   }

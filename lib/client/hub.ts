@@ -26,8 +26,14 @@ export class Hub {
   /** Message id of the session to the tab's number for it. */
   readonly #owners = new Map<string, readonly [tab: Tab, number: string]>()
   #token: (token: string | null) => void = () => {}
+  /** Released when this worker is gone, which tabs are not told otherwise: it may die with the tab that made it. */
+  readonly #lock = `perihelion ${Math.random()}`
+  readonly #locked: Promise<void>
 
   constructor(settings: Settings, around: Surroundings) {
+    this.#locked = new Promise(locked => {
+      void globalThis.navigator?.locks?.request(this.#lock, () => new Promise(() => locked())) // never let go
+    })
     this.#link = new Link({ ...settings, reload: false }, () => this.#askToken(), around, this.#events())
   }
 
@@ -35,6 +41,7 @@ export class Hub {
     const tell = (news: News): void => port.postMessage(news)
     const tab: Tab = { tell, wanted: new Set(), token: false, waiting: 0, leaving: false }
     port.onmessage = ({ data }) => this.#wish(tab, data)
+    void this.#locked.then(() => tell(['lock', this.#lock]))
   }
 
   #wish(tab: Tab, wish: Wish): void {

@@ -65,7 +65,7 @@ export class Link implements Line {
     const { transports, url } = settings
     this.#http = transports.find(name => name !== 'websocket') ?? null
     this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
-    if (!this.#wanted && this.#http === null) throw new TypeError('no transport: WebSocket is not to be had here')
+    if (!this.#wanted && this.#http === null) throw new TypeError('no WebSocket here')
     const answers = {
       received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
@@ -153,7 +153,7 @@ export class Link implements Line {
     const now = this.#around.now()
     this.#callOff()
     if (now - this.#alarmAt > LATE) this.#check(now)
-    if (this.#proveBy <= now) this.#lost('the WebSocket is mute', now)
+    if (this.#proveBy <= now) this.#lost('WebSocket is mute', now)
     if (this.#spareBy <= now) this.#spareLost(now)
     if (this.#upgradeAt <= now) this.#tryUpgrade(now)
     const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
@@ -164,7 +164,6 @@ export class Link implements Line {
 
   #rest(): void {
     this.#callOff()
-    this.#callOff = () => {}
     this.#deaf()
     this.#alarmAt = this.#proveBy = this.#upgradeAt = NEVER
     this.#dropSpare()
@@ -325,12 +324,12 @@ export class Link implements Line {
       this.#planUpgrade(this.#around.now())
   }
 
-  /** The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
+  /** Where one request fails, the connect beside it may be as dead. The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
   #failed(code: ClientFailure): void {
-    const broken = this.state === 'broken' || this.state === 'handshaking'
-    const network = code === 'CONNECTION_FAILED' || code === 'TIMEOUT'
-    if (broken && network && this.#half.kind === 'http' && this.#fallbacks === 0 && this.#wanted)
-      this.#half.useNext('websocket', this.#around.now())
+    if (this.#half.kind === 'websocket' || (code !== 'CONNECTION_FAILED' && code !== 'TIMEOUT')) return
+    const now = this.#around.now()
+    if (this.state === 'connected') this.#half.check(now, this.#settings.openTimeout)
+    else if (this.state !== 'connecting' && this.#fallbacks === 0 && this.#wanted) this.#half.useNext('websocket', now)
   }
 
   #planUpgrade(now: number): void {

@@ -28,6 +28,8 @@ export type News =
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
   | readonly ['failure', code: LineFailure, detail: string]
   | readonly ['token' | 'left']
+  /** Released when the worker is gone. */
+  | readonly ['lock', name: string]
 
 /** How long the worker may take to speak, and to say that a tab has left, ms. */
 const PATIENCE = 5_000
@@ -40,9 +42,13 @@ export class SharedLine implements Line {
   readonly #on: LineEvents
   readonly #around: Surroundings
   readonly #token: TokenSource | undefined
-  readonly #port: MessagePort
+  readonly #settings: Settings
+  readonly #another: () => SharedWorker | null
+  #port!: MessagePort
+  /** Whose fate the worker has not told. */
+  readonly #pending = new Map<string, Wish>()
   /** Said to the worker while it has not spoken. */
-  #unheard: Wish[] | null = []
+  #unheard: Wish[] | null = null
   #batches = 0
   #batch: Wish[] = []
   #numbers = 0
@@ -52,19 +58,60 @@ export class SharedLine implements Line {
   readonly #wanted = new Set<string>()
   #deaf: () => void = () => {}
 
-  constructor(worker: SharedWorker, settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
+  /** @param another makes a worker in the place of one that died; null where none can be had any more */
+  constructor(
+    worker: SharedWorker,
+    settings: Settings,
+    token: TokenSource | undefined,
+    around: Surroundings,
+    on: LineEvents,
+    another: () => SharedWorker | null = () => null,
+  ) {
     this.#on = on
     this.#around = around
     this.#token = token
-    this.#port = worker.port
-    this.#port.onmessage = ({ data }) => {
+    this.#settings = settings
+    this.#another = another
+    this.#meet(worker)
+  }
+
+  #meet(worker: SharedWorker): void {
+    const { port } = worker
+    this.#unheard = []
+    this.#port = port
+    port.onmessage = ({ data }) => {
       this.#unheard = null
       this.#hear(data)
     }
-    const alone = (): void => this.#goAlone(settings)
+    const alone = (): void => {
+      if (port === this.#port) this.#goAlone()
+    }
     worker.onerror = alone
-    around.after(PATIENCE, alone)
+    this.#around.after(PATIENCE, alone)
     void this.#join()
+  }
+
+  /** The worker has died, as it does with the tab in whose process it was. The session died with it: another one, with all that was wanted. */
+  #revive(): void {
+    if (this.state === 'disconnecting') return this.#left()
+    const pending = [...this.#pending]
+    this.#pending.clear()
+    const worker = this.#another()
+    if (worker === null) {
+      this.#unheard = []
+      this.#goAlone()
+    } else this.#meet(worker)
+    if (this.state === 'new' || this.state === 'closed') return
+    this.#say(['start'])
+    const wanted = new Set(this.#wanted)
+    for (const [number, wish] of pending) {
+      if (wish[0] !== 'subscribe' && wish[0] !== 'unsubscribe') this.#on.settled(number, 'CONNECTION_FAILED', null)
+      else {
+        wanted.delete(wish[2])
+        this.#ask(number, wish)
+      }
+    }
+    for (const channel of wanted) this.#say(['subscribe', this.#number(), channel, undefined])
   }
 
   start(): void {
@@ -139,13 +186,13 @@ export class SharedLine implements Line {
   }
 
   /** There is no worker: its work is done here. */
-  #goAlone(settings: Settings): void {
+  #goAlone(): void {
     const wishes = this.#unheard
-    if (wishes === null) return
+    if (wishes === null || this.#alone !== null) return
     this.#unheard = this.#port.onmessage = null
     this.#port.postMessage(['gone'] satisfies Wish)
     this.#deaf() // the link listens itself
-    const link = new Link(settings, this.#token, this.#around, {
+    const link = new Link(this.#settings, this.#token, this.#around, {
       ...this.#on,
       settled: (id, code, reply) => {
         this.#on.settled(this.#ids.get(id)!, code, reply)
@@ -192,9 +239,14 @@ export class SharedLine implements Line {
   #send(wish: (number: string) => Wish): string | null {
     if (this.state === 'closed' || this.state === 'disconnecting') return null
     const number = this.#number()
-    if (this.#batches > 0) this.#batch.push(wish(number))
-    else this.#say(wish(number))
+    this.#ask(number, wish(number))
     return number
+  }
+
+  #ask(number: string, wish: Wish): void {
+    if (this.#alone === null) this.#pending.set(number, wish)
+    if (this.#batches > 0) this.#batch.push(wish)
+    else this.#say(wish)
   }
 
   #sendData(kind: 'publish' | 'call', target: string, data: unknown, extra: Extra | undefined): string | null {
@@ -223,6 +275,7 @@ export class SharedLine implements Line {
         return message === null ? undefined : on[news[0]](message)
       }
       case 'settled':
+        this.#pending.delete(news[1])
         return on.settled(news[1], news[2], news[3])
       case 'unrestored':
         this.#wanted.delete(news[1])
@@ -231,9 +284,19 @@ export class SharedLine implements Line {
         return on.failure(news[1], news[2])
       case 'left':
         return this.#left()
+      case 'lock':
+        return this.#watch(news[1], this.#port)
       case 'token':
         void this.#tellToken()
     }
+  }
+
+  /** @param name of the lock that the worker holds as long as it lives */
+  #watch(name: string, port: MessagePort): void {
+    const gone = (): void => {
+      if (port === this.#port && this.#alone === null) this.#revive()
+    }
+    navigator.locks.request(name, gone).catch(() => {}) // this page is gone itself
   }
 
   async #tellToken(): Promise<void> {

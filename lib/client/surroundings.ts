@@ -115,12 +115,13 @@ function listen(heard: (event: PageEvent) => void): () => void {
   const { document, addEventListener } = globalThis
   if (addEventListener === undefined) return () => {}
   const off = new AbortController()
-  const on = (target: EventTarget, name: string, act: (event: Event) => void): void =>
-    target.addEventListener(name, act, { signal: off.signal })
-  on(globalThis, 'online', () => heard('wake'))
-  on(globalThis, 'pagehide', () => heard('leave'))
-  on(globalThis, 'pageshow', event => (event as PageTransitionEvent).persisted && heard('back'))
-  if (document !== undefined) on(document, 'visibilitychange', () => document.visibilityState === 'visible' && heard('wake'))
+  const on = (name: string, act: (event: Event) => void): void => addEventListener(name, act, { signal: off.signal })
+  const wake = (): void => heard('wake')
+  on('online', wake)
+  on('resume', wake) // the browser had frozen the page
+  on('visibilitychange', () => document.visibilityState === 'hidden' || wake())
+  on('pagehide', () => heard('leave'))
+  on('pageshow', event => (event as PageTransitionEvent).persisted && heard('back'))
   return () => off.abort()
 }
 

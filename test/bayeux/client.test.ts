@@ -271,15 +271,15 @@ for (const kind of KINDS) {
     t.end()
   })
 
-  t.test(`${kind}: a server that holds every connect is waited for in the end`, t => {
+  t.test(`${kind}: a server that holds every connect is waited for at every eighth try`, t => {
     const pair = new Pair(kind).greet()
     const waits: number[] = []
-    for (let now = 0; waits.length < 6; ) {
+    for (let now = 0; waits.length < 10; ) {
       const next = pair.open(now).half.tick(now)
       waits.push(next - now)
       now = next
     }
-    t.strictSame(waits, [10_000, 10_000, 10_000, 10_000, 40_000, 40_000])
+    t.strictSame(waits, [...Array(7).fill(10_000), 40_000, 10_000, 10_000])
     t.end()
   })
 
@@ -1231,6 +1231,61 @@ t.test('use goes on with the same session over the other transport', t => {
   t.equal(unlisted.last('/meta/connect').connectionType, 'long-polling')
   t.end()
 })
+
+t.test('until another transport has answered, nothing but the connect is risked on it', t => {
+  const pair = new Pair('http').up({ ext: { ack: true } })
+  pair.half.useNext('websocket', 1)
+  t.strictSame(pair.sink.events('open'), [], 'a connect is held')
+  pair.answer('/meta/connect', 2, { ext: { ack: 2 } })
+  t.strictSame(pair.sink.events('open'), [['open']])
+  pair.half.opened(3)
+  const id = pair.half.publish('/a', 1, 4)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect', connectionType: 'websocket' }]])
+  pair.half.use('http', 5)
+  t.strictSame(pair.sink.events('settled'), [], 'it was mute: the publish waits')
+  pair.answer('/meta/connect', 6)
+  matches(t, pair.sink.envelopes().slice(1), [
+    [{ channel: '/a', id }],
+    [{ channel: '/meta/connect', connectionType: 'long-polling' }],
+  ])
+  t.end()
+})
+
+t.test('a try on one transport and at once on the other count as one', t => {
+  const pair = new Pair().up()
+  pair.sink.jitter = 1
+  const gaps: number[] = []
+  pair.half.failed(0)
+  for (let now = 0; gaps.length < 5; ) {
+    const next = pair.half.tick(now)
+    gaps.push(next - now)
+    now = next
+    pair.half.useNext('websocket', now)
+    pair.half.tick(now)
+    pair.half.failed(now)
+    pair.half.use('http', now)
+    pair.half.failed(now, 'connect')
+  }
+  t.strictSame(gaps, [1_000, 2_000, 4_000, 8_000, 16_000])
+  t.end()
+})
+
+t.test(
+  'a broken connection whose session is found to be gone begins anew at once; a session lost again and again is paced',
+  t => {
+    const pair = new Pair('http').up()
+    pair.sink.jitter = 1
+    for (const now of [1, 2_000]) {
+      pair.half.failed(now, 'connect')
+      pair.half.wake(now)
+    }
+    pair.quiet().answer('/meta/connect', 3_000, FORGOTTEN)
+    matches(t, pair.sink.envelopes(), [[{ channel: '/meta/handshake' }]])
+    pair.answer('/meta/handshake', 3_000, { clientId: 'D' }).answer('/meta/connect', 3_000, FORGOTTEN)
+    t.ok(pair.half.tick(3_000) > 3_500)
+    t.end()
+  },
+)
 
 t.test('the application may disconnect, publish or begin again out of every event', t => {
   for (const kind of KINDS) {

@@ -3,14 +3,15 @@
 // Usage: node cometd.js <version> <websocket|long-polling> <ack|plain> <url> <channel prefix> [pair|tabs]
 // Knows: the scenarios. Does not know: what is right; it reports what it saw, step by step, and the test judges.
 
+import { TroubledProxy } from '../../support/proxy.js'
 import { type Callback, Client, type Handle, load, type Message, sockets } from './cometd-client.js'
-import { LossyProxy } from './proxy.js'
 import { called, quiet, scenario, step, told, touch, until } from './steps.js'
 
 const [version = '', transport = '', mode = '', url = '', prefix = '', role = 'whole'] = process.argv.slice(2)
 const ack = mode === 'ack'
 const library = await load(version)
-const proxy = await LossyProxy.open(url)
+const proxy = await TroubledProxy.open(url)
+proxy.onLost = touch
 
 /** The adapter keeps cookies by host name: another name for the same server makes the second client another browser (protocol 4.7). */
 const elsewhere = url.replace('127.0.0.1', 'localhost')
@@ -189,10 +190,11 @@ async function acknowledged(): Promise<void> {
     const channel = `${prefix}/lost`
     await client.subscribe(channel)
     const handshakes = client.requests('/meta/handshake').length
-    proxy.swallow()
+    proxy.set('deaf')
     await second.publish(channel, 1)
-    await until('a reply that gets lost', () => proxy.swallowed > 0)
+    await until('a reply that gets lost', () => proxy.lost > 0)
     for (const n of [2, 3]) await second.publish(channel, n)
+    proxy.set('none')
     proxy.cut()
     for (const n of [4, 5, 6]) await second.publish(channel, n)
     await until('all six', () => client.delivered(channel).includes(6))
