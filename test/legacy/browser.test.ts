@@ -1,4 +1,4 @@
-// npm cometd 9 and cometd-jquery 3 in Chromium: every transport, within an origin, across origins, and over a reload of the page.
+// npm cometd 9, cometd-jquery 3 and this package's build of their API in Chromium: every transport, within an origin, across origins, and over a reload of the page.
 //
 // Knows: which pages, origins and cookies a browser brings together.
 // Does not know: the rules every client is held to (conversation.ts).
@@ -23,6 +23,9 @@ const ways = (tab: Tab): string[] => [...new Set(tab.sent.map(sent => sent.by))]
 for (const [client, page, calls] of [
   ['cometd 9', 'cometd', 'result'],
   ['cometd-jquery 3', 'jquery', 'reply'],
+  ['our cometd.js', 'perihelion', 'result'],
+  ['our cometd.mjs', 'perihelion-module', 'result'],
+  ['cometd-jquery 3 on our cometd.js', 'perihelion-jquery', 'result'],
 ] as const) {
   for (const transport of TRANSPORTS) {
     t.test(`${client} on ${transport}`, async t => {
@@ -36,11 +39,13 @@ for (const [client, page, calls] of [
   }
 }
 
-for (const transport of TRANSPORTS) {
-  t.test(`cometd 9 on ${transport}, page of another port, with cookies`, async t => {
+for (const [client, page, transport] of [['cometd 9', 'cometd'] as const, ['our cometd.js', 'perihelion'] as const].flatMap(
+  each => TRANSPORTS.map(transport => [...each, transport] as const),
+)) {
+  t.test(`${client} on ${transport}, page of another port, with cookies`, async t => {
     const origin = await startPages(t)
     const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin] })
-    const tab = await Tab.open(t, browser, `${origin}/pages/cometd.html`)
+    const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
     await converse(t, tab, url, bayeux, { transport, calls: 'result' })
     t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
     if (transport === 'websocket') return
@@ -48,10 +53,10 @@ for (const transport of TRANSPORTS) {
     t.match(cookies, [{ name: 'BAYEUX_BROWSER', httpOnly: true }], 'the browser keeps the cookie of the handshake across ports')
   })
 
-  t.test(`cometd 9 on ${transport}, page of another site, without cookies`, async t => {
+  t.test(`${client} on ${transport}, page of another site, without cookies`, async t => {
     const origin = (await startPages(t)).replace('127.0.0.1', 'localhost')
     const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin], trustClientSession: true })
-    const tab = await Tab.open(t, browser, `${origin}/pages/cometd.html`)
+    const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
     await converse(t, tab, url, bayeux, { transport, calls: 'result' })
     t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
     t.same(await tab.page.context().cookies(), [], 'the browser keeps no cookie of another site')
@@ -108,11 +113,16 @@ t.test('an origin that is not allowed is refused', async t => {
   })
 })
 
-for (const transport of ['websocket', 'long-polling'] as const) {
-  t.test(`cometd 9 on ${transport} with its reload extension`, async t => {
+for (const [client, file, transport] of [
+  ['cometd 9', 'reload', 'websocket'],
+  ['cometd 9', 'reload', 'long-polling'],
+  ['our cometd.mjs', 'perihelion-reload', 'websocket'],
+  ['our cometd.mjs', 'perihelion-reload', 'long-polling'],
+] as const) {
+  t.test(`${client} on ${transport} with its reload extension`, async t => {
     const { url, bayeux } = await startServer(t, TIMES, servePages)
     const server = new Watch(t, bayeux)
-    const page = `${new URL(url).origin}/pages/reload.html`
+    const page = `${new URL(url).origin}/pages/${file}.html`
     const tab = await Tab.open(t, browser, page)
     const clientId = await tab.ask('start', url, transport)
     await tab.ask('subscribe', '/talk/own')
