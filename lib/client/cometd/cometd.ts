@@ -263,7 +263,7 @@ export class CometD {
     this.#connected()
     const [scope, method, ...rest] = typeof given[0] === 'function' ? [undefined, ...given] : given
     const [props, callback] = propsOf(rest)
-    const known = this.#subscribed(channel)
+    const known = this.#listeners.subscribed(channel)
     const handle = this.#listeners.add(channel, scope, method, false)
     this.#ask('/meta/subscribe', channel, !known, props, callback)
     return handle
@@ -275,7 +275,7 @@ export class CometD {
   unsubscribe(handle: Handle, ...given: unknown[]): void {
     this.#connected()
     this.removeListener(handle)
-    this.#ask('/meta/unsubscribe', handle.channel, !this.#subscribed(handle.channel), ...propsOf(given))
+    this.#ask('/meta/unsubscribe', handle.channel, !this.#listeners.subscribed(handle.channel), ...propsOf(given))
   }
 
   /** In a new session: makes a subscription of the old one again. */
@@ -525,10 +525,6 @@ export class CometD {
   /** @throws {Error} */
   #connected(): void {
     if (this.isDisconnected()) throw new Error('Illegal state: disconnected')
-  }
-
-  #subscribed(channel: string): boolean {
-    return this.#listeners.has(channel)
   }
 
   #message(props: unknown, fields: Omit<Message, 'id'> & { channel: string }): Message {

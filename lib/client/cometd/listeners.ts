@@ -47,8 +47,9 @@ export class Listeners {
     }
   }
 
-  has(channel: string): boolean {
-    return this.#byChannel.has(channel)
+  /** Whether there is a subscription, not merely a listener. */
+  subscribed(channel: string): boolean {
+    return [...(this.#byChannel.get(channel) ?? [])].some(handle => !handle.listener)
   }
 
   /** Calls those for the channel itself, then those for the wildcards that cover it, the longest first. */

@@ -122,8 +122,8 @@ export function surround(around: Surroundings, by: Surrounded): Surroundings {
         if (!by.config.stickyReconnect && by.broken()) throw new Error('stickyReconnect is false')
         return openSocket(absolute(by.urlOf('websocket')).replace(/^http/, 'ws'), protocols, headers)
       }),
-    // All clients of a server that went down come back: not all at once.
-    random: () => Math.min(0.999, (by.pause() * (1 + around.random())) / 2 / most),
+    // All clients of a server that went down come back: not all at once. Nor at the very moment, before HTTP could stand in for a WebSocket.
+    random: () => Math.min(0.999, (Math.max(1, by.pause()) * (1 + around.random())) / 2 / most),
     listen: heard => {
       by.leaving(() => heard('leave'))
       return around.listen(event => event !== 'leave' && heard(event)) // that is for `reload` to say

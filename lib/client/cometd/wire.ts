@@ -235,15 +235,23 @@ export class Wire {
     if (!BREAKS.includes(code)) return
     const { state } = this.#link
     const [, message] = this.#poll ?? []
+    const late = code === 'TIMEOUT'
     if (state === 'handshaking') {
       const welcome = this.#welcome // without a clientId
       this.#welcome = this.#poll = null
-      const failed = this.failed(message ?? { channel: '/meta/handshake' }, this.#reason(code))
-      this.#end(false, welcome === null ? failed : { ...welcome, ...failed }, code === 'TIMEOUT')
+      const failed = this.failed(message ?? this.#unsent(), this.#reason(code))
+      this.#end(false, welcome === null ? failed : { ...welcome, ...failed }, late)
     } else if (state === 'broken' && (message !== undefined || this.type === 'websocket')) {
       this.#poll = null
-      this.#end(false, this.failed(message ?? { channel: '/meta/connect' }, this.#reason(code)), code === 'TIMEOUT')
+      this.#end(false, this.failed(message ?? { channel: '/meta/connect' }, this.#reason(code)), late)
     }
+  }
+
+  /** The handshake that waited for a WebSocket which did not open. */
+  #unsent(): Message {
+    const message: Message = { channel: '/meta/handshake' }
+    this.#on.outgoing(message)
+    return message
   }
 
   #state(state: ClientState): void {
