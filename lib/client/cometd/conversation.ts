@@ -145,14 +145,16 @@ export class Conversation {
           const message = replay()
           const { id = '' } = this.#greet({ ...message })
           const shown = this.#incoming({ ...message, id, ext: { ...message.ext, reload: true } })
-          if (shown !== null && this.#wire === wire) this.#replied(shown)
+          if (this.#wire !== wire || this.disconnected) return
+          this.#status = 'connected'
+          if (shown !== null) this.#replied(shown)
         })
       },
     })
     this.#wire = wire
     this.#status = 'handshaking'
     wire.start()
-    if (this.#status !== 'handshaking') this.#status = 'handshaking' // a session that goes on is told of later
+    this.#status = 'handshaking' // a session that goes on is told of later
   }
 
   disconnect(props: Props | undefined, callback: Callback | undefined): void {
@@ -306,8 +308,7 @@ export class Conversation {
     listeners.notify(/^\/meta\//.test(channel) ? channel : '/meta/publish', message)
     if (successful) return
     listeners.notify('/meta/unsuccessful', message)
-    if (channel === '/meta/handshake') this.#failed(message)
-    else if (channel === '/meta/connect') this.increaseBackoff()
+    if (channel === '/meta/handshake' || channel === '/meta/connect') this.#failed(message)
   }
 
   #called(message: Message): void {
@@ -325,11 +326,14 @@ export class Conversation {
     this.#flush()
   }
 
-  #failed(message: Message): void {
-    const from = this.type
-    this.increaseBackoff()
-    const { failure } = message
-    if (failure !== undefined) queueMicrotask(() => this.#owner.transportFailed(failure, from, this.type)) // it is chosen by then
+  /** By the time that this goes on, the next try is planned, and its transport chosen. */
+  #failed({ channel, failure }: Message): void {
+    const wire = this.#wire
+    const from = failure?.connectionType ?? null
+    queueMicrotask(() => {
+      if (wire === this.#wire && wire !== null) this.increaseBackoff()
+      if (channel === '/meta/handshake' && failure !== undefined) this.#owner.transportFailed(failure, from, this.type)
+    })
   }
 
   #responded(message: Message): void {

@@ -54,9 +54,9 @@ export function canAppend(url: string): boolean {
   return rest === '' && !path.replace(/\/$/, '').split('/').at(-1)!.includes('.')
 }
 
+/** As a page's own requests are resolved. @throws {TypeError} it is relative, and there is no page */
 export function absolute(url: string): string {
-  const base = globalThis.location?.href
-  return new URL(url, base === 'about:blank' ? undefined : base).href
+  return new URL(url, globalThis.document?.baseURI).href
 }
 
 /** @param types of transports, in the order of preference */
