@@ -39,7 +39,7 @@ interface Sent {
 const BREAKS: readonly LineFailure[] = ['CONNECTION_FAILED', 'TIMEOUT', 'REPLY_INVALID', 'REPLY_MISSING']
 
 /** So long a client that was sent away waits for the reply to its connect, ms. */
-const PARTING = 1_000
+const PARTING = 3_000
 
 export class Wire {
   readonly #on: WireEvents
@@ -175,6 +175,7 @@ export class Wire {
     if (own !== undefined) heard['id'] = id
     // Only connects find out that the session is gone, and what was sent is not sent again: the application is told.
     if (sent !== undefined && heard.successful === false && /^402::/.test(String(heard.error))) heard.error = ''
+    if (this.#farewell !== null && id === this.#poll?.[0]) heard.advice = { reconnect: 'none' } // whatever the reply to a gone session says
     if (shown?.channel === '/meta/disconnect' && raw['id'] === undefined) {
       this.#farewell = shown
       // The released connect is on its way, and its reply says the same: closed by then at the latest.
@@ -200,7 +201,7 @@ export class Wire {
         if (channel === '/meta/handshake' && shown.successful) this.#welcome = shown
         else this.#on.reply(shown)
       })
-    } else if (channel === '/meta/disconnect') this.#farewell = this.#shown.get(reply) ?? null
+    } else if (channel === '/meta/disconnect') this.#farewell ??= this.#shown.get(reply) ?? null
     else if (this.#sent.get(reply['id'] as string)?.call && reply['successful'] === true)
       this.#tell(reply, shown => this.#on.reply(shown)) // its response is still to come
   }

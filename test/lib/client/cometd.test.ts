@@ -725,7 +725,39 @@ t.test('sent away over a WebSocket: the released connect is heard, then the end;
   t.same([world.sockets.length, socket?.messages.length], [1, 3])
 })
 
-t.test('sent away, and the connect is never released: it is over within a second', async t => {
+t.test('sent away while a connect is on its way: its refusal does not bring the client back', async t => {
+  const page = openPage()
+  const { cometd, world } = page
+  const held = await connect(page)
+  const heard: unknown[] = []
+  for (const channel of ['/meta/connect', '/meta/disconnect', '/meta/handshake'])
+    cometd.addListener(channel, message => heard.push([channel, message.successful]))
+  cometd.publish('/service/kick', {})
+  await turn()
+  const asked = world.take('/service/kick')
+  await asked.answer([
+    { channel: '/meta/disconnect', successful: true },
+    { channel: '/service/kick', id: asked.messages[0]!.id, successful: true },
+  ])
+  await held.answer([
+    {
+      channel: '/meta/connect',
+      id: held.messages[0]!.id,
+      successful: false,
+      error: '402::session_unknown',
+      advice: { reconnect: 'handshake', interval: 0 },
+    },
+  ])
+  t.same(heard, [
+    ['/meta/connect', false],
+    ['/meta/disconnect', true],
+  ])
+  t.equal(cometd.getStatus(), 'disconnected')
+  await world.pass(10_000)
+  t.same(world.asked, [])
+})
+
+t.test('sent away, and the connect is never released: it is over all the same', async t => {
   const page = openPage({}, true)
   const { cometd, world } = page
   cometd.handshake()
