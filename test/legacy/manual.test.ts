@@ -483,6 +483,20 @@ rule('a client that the server sends away stays away', async (t, transport) => {
   t.equal(bayeux.stats().sessions, 0)
 })
 
+t.test('the server hands out the build below its path, as a script and as a module', async t => {
+  const { url } = await startServer(t)
+  const ask = async (name: string): Promise<string> => {
+    const response = await fetch(`${url}/${name}`)
+    t.equal(response.status, 200)
+    t.match(response.headers.get('content-type'), /^text\/javascript/)
+    return response.text()
+  }
+  const [script, module] = [await ask('cometd.js'), await ask('cometd.mjs')]
+  t.notOk(/\bexport\b/.test(script), 'a classic script exports nothing')
+  for (const name of ['CometD', 'AckExtension', 'WebSocketTransport'])
+    t.ok(new RegExp(`export\\{.*\\b${name}\\b`).test(module), name)
+})
+
 t.test('several objects connect to several servers', async t => {
   const pages = await Promise.all(['long-polling', 'websocket'].map(transport => connectedPage(t, transport)))
   t.not(pages[0]!.url, pages[1]!.url)

@@ -170,6 +170,7 @@ export class Conversation {
 
   /** @throws {Error} no batch is open */
   endBatch(): void {
+    if (this.#batches === 0 && this.#status === 'disconnected') return // it came to its end within the batch
     if (this.#batches === 0) throw new Error('Calls to startBatch() and endBatch() are not paired')
     this.#batches--
     this.#flush()

@@ -705,6 +705,13 @@ t.test('a disconnect that cannot reach the server fails, and it is over all the 
   }
 })
 
+t.test('a batch in which the client disconnects is over with it', async t => {
+  const { cometd } = openPage()
+  cometd.handshake()
+  t.doesNotThrow(() => cometd.batch(() => cometd.disconnect()))
+  t.equal(cometd.getStatus(), 'disconnected')
+})
+
 t.test('sent away over a WebSocket: the released connect is heard, then the end; nothing more is sent', async t => {
   const page = openPage({}, true)
   const { cometd, world } = page
