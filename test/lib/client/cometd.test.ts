@@ -495,9 +495,15 @@ t.test('what is published while the connection is broken leaves when it is back'
   await world.pass(3_000)
   const again = world.take('/meta/connect')
   t.equal(world.asked.length, 0, 'it waits')
+  const failures: unknown[] = []
+  t.equal(cometd.getBackoffPeriod(), 1_000)
   await answered(again)
+  t.equal(cometd.getBackoffPeriod(), 0)
   await answered(world.take('/a'))
   t.match(reply, { successful: true })
+  cometd.addListener('/meta/unsuccessful', message => failures.push(message))
+  await world.pass(10_000)
+  t.same(failures, [], 'nor does it fail afterwards')
 })
 
 t.test('or fails after maxNetworkDelay, and is not sent afterwards', async t => {
@@ -762,6 +768,64 @@ t.test('sent away while a connect is on its way: its refusal does not bring the 
   t.equal(cometd.getStatus(), 'disconnected')
   await world.pass(10_000)
   t.same(world.asked, [])
+})
+
+t.test("sent away, and nothing more comes: after a while it is over, by the server's word", async t => {
+  const page = openPage()
+  const { cometd, world } = page
+  await connect(page)
+  const heard: unknown[] = []
+  cometd.addListener('/meta/disconnect', message => heard.push(message))
+  cometd.publish('/service/kick', {})
+  await turn()
+  const asked = world.take('/service/kick')
+  await asked.answer([{ channel: '/meta/disconnect', successful: true, data: 'why' }])
+  await world.pass(3_001)
+  await answered(world.take('/meta/disconnect'), { successful: false, error: '402::session_unknown' })
+  t.match(heard, [{ channel: '/meta/disconnect', successful: true, data: 'why', id: undefined }])
+  t.equal(cometd.getStatus(), 'disconnected')
+})
+
+t.test('a WebSocket that breaks in the pause between two connects is told of as a failed connect', async t => {
+  const page = openPage({}, true)
+  const { cometd, world } = page
+  cometd.handshake()
+  await turn()
+  const [socket] = world.sockets
+  await socket?.open()
+  await socket?.say({ ...GREETED, id: socket.messages[0]?.id })
+  const advice = { reconnect: 'retry', interval: 5_000 }
+  await socket?.say({ channel: '/meta/connect', id: socket.messages[1]?.id, successful: true, advice })
+  await world.pass(1_000)
+  t.equal(socket?.messages.length, 2, 'it waits, as it was advised')
+  const failures: unknown[] = []
+  cometd.addListener('/meta/connect', message => failures.push([message.successful, message.failure?.websocketCode]))
+  await socket?.breaks(1001, 'away')
+  t.same(failures, [[false, 1001]])
+})
+
+t.test('a listener that was removed by one before it hears nothing', t => {
+  const { cometd } = openPage()
+  const heard: string[] = []
+  cometd.addListener('/a', () => {
+    heard.push('first')
+    cometd.removeListener(second)
+  })
+  const second = cometd.addListener('/a', () => heard.push('second'))
+  cometd.receive({ channel: '/a', data: 1 })
+  t.same(heard, ['first'])
+  t.end()
+})
+
+t.test('a remote call that an extension drops has no answer, not even that its time is up', async t => {
+  const page = openPage()
+  await connect(page)
+  page.cometd.registerExtension('drop', { outgoing: ({ channel }) => (channel === '/service/a' ? null : undefined) })
+  let answers = 0
+  page.cometd.remoteCall('a', 1, 50, () => answers++)
+  await page.world.pass(100)
+  t.equal(answers, 0)
+  t.same(page.world.asked, [])
 })
 
 t.test('sent away, and the connect is never released: it is over all the same', async t => {
