@@ -15,7 +15,7 @@ import {
   type Message,
   TimeStampExtension,
   TimeSyncExtension,
-} from '../../lib/client/cometd/in-node.js'
+} from '../../lib/client/cometd/program.js'
 import type { PerihelionOptions } from '../../lib/index.js'
 import { within } from '../support/chromium.js'
 import { startServer, type TestServer } from '../support/server.js'

@@ -108,9 +108,9 @@ export class Conversation {
     this.#backoff = 0
   }
 
-  /** ms until the next try: a first handshake is made again at once, a connect after a first increment. */
+  /** ms until the next try: a first handshake is made again at once; a connect, and a session lost soon after it began, after an increment. */
   pause(): number {
-    return this.clientId === null ? this.#backoff : this.#backoff + this.#owner.config.backoffIncrement
+    return this.#wire?.state === 'handshaking' ? this.#backoff : this.#backoff + this.#owner.config.backoffIncrement
   }
 
   // The application's side

@@ -61,7 +61,7 @@ const LIBRARIES: Readonly<Record<string, () => Promise<Library>>> = {
   cometd7: async () => ({ ...require('cometd7'), AckExtension: require('cometd7/AckExtension'), adapt: adaptOld }),
   cometd8: async () => ({ ...(await esm(import('cometd8'))), adapt: await adaptNew() }),
   cometd: async () => ({ ...(await esm(import('cometd'))), adapt: await adaptNew() }),
-  perihelion: async () => ({ ...(await esm(import('../../../lib/client/cometd/in-node.js'))), adapt: await adaptNew() }),
+  perihelion: async () => ({ ...(await esm(import('../../../lib/client/cometd/program.js'))), adapt: await adaptNew() }),
 }
 
 async function esm(module: Promise<unknown>): Promise<Library> {

@@ -368,81 +368,91 @@ t.test('what the server refuses comes as it said it, without a failure', async t
   )
 })
 
-t.test(
-  'a publish to a session that is no more fails at once and is not sent again; the connect begins the next session',
-  async t => {
-    const page = openPage()
-    const { cometd, world } = page
-    const held = await connect(page)
-    const replies: Message[] = []
-    cometd.subscribe('/dead', () => {})
-    await turn()
-    await answered(world.take('/meta/subscribe'))
-    cometd.publish('/a', 1, message => replies.push(message))
-    await turn()
-    await answered(world.take('/a'), { successful: false, error: '402::session_unknown' })
-    t.match(replies, [{ successful: false, error: '402::session_unknown' }])
-    t.equal(cometd.getStatus(), 'connected')
-    const failed: Message[] = []
-    cometd.addListener('/meta/connect', message => failed.push(message))
-    await held.answer([
-      {
-        channel: '/meta/connect',
-        id: held.messages[0]!.id,
-        successful: false,
-        error: '402::session_unknown',
-        advice: { reconnect: 'handshake', interval: 0 },
-      },
-    ])
-    t.match(failed, [{ successful: false, error: '402::session_unknown' }])
-    t.equal(cometd.getStatus(), 'handshaking')
-    let reestablished: unknown
-    cometd.addListener('/meta/handshake', message => {
-      reestablished = message.reestablish
-    })
-    await greet(page, { clientId: 'c2' })
-    t.equal(reestablished, true)
-    t.same(
-      world.asked.flatMap(({ messages }) => messages.map(message => message.channel)),
-      [],
-      'neither the publish nor the subscription is sent again',
-    )
-  },
-)
+t.test('a publish to a session that is no more fails and is not sent again; the connect begins the next session', async t => {
+  const page = openPage()
+  const { cometd, world } = page
+  const held = await connect(page)
+  const replies: Message[] = []
+  cometd.subscribe('/dead', () => {})
+  await turn()
+  await answered(world.take('/meta/subscribe'))
+  cometd.publish('/a', 1, message => replies.push(message))
+  await turn()
+  await answered(world.take('/a'), { successful: false, error: '402::session_unknown' })
+  t.match(replies, [{ successful: false, error: '402::session_unknown' }])
+  t.equal(cometd.getStatus(), 'connected')
+  const failed: Message[] = []
+  cometd.addListener('/meta/connect', message => failed.push(message))
+  await held.answer([
+    {
+      channel: '/meta/connect',
+      id: held.messages[0]!.id,
+      successful: false,
+      error: '402::session_unknown',
+      advice: { reconnect: 'handshake', interval: 0 },
+    },
+  ])
+  t.match(failed, [{ successful: false, error: '402::session_unknown' }])
+  t.equal(cometd.getStatus(), 'handshaking')
+  let reestablished: unknown
+  cometd.addListener('/meta/handshake', message => {
+    reestablished = message.reestablish
+  })
+  await greet(page, { clientId: 'c2' })
+  t.equal(reestablished, true)
+  t.same(
+    world.asked.flatMap(({ messages }) => messages.map(message => message.channel)),
+    [],
+    'neither the publish nor the subscription is sent again',
+  )
+})
 
-t.test(
-  'a failed handshake is made again at once, then after pauses that grow by the increment; a success resets them',
-  async t => {
-    const page = openPage({ backoffIncrement: 1_000, maxBackoff: 2_000 })
-    const { cometd, world } = page
-    const failed: unknown[] = []
-    const transports: unknown[] = []
-    cometd.addListener('/meta/handshake', message => failed.push(message.failure?.httpCode))
-    cometd.onTransportException = (failure, from, to) => transports.push([failure.httpCode, from, to])
-    cometd.handshake()
-    await turn()
-    await world.take('/meta/handshake').answer('', 500)
-    t.same(failed, [500])
-    t.same(transports, [[500, 'long-polling', 'long-polling']])
-    t.equal(cometd.getBackoffPeriod(), 1_000)
-    await world.pass(10)
-    await world.take('/meta/handshake').answer('', 500)
-    t.equal(cometd.getBackoffPeriod(), 2_000)
-    await world.pass(400)
-    t.equal(world.asked.length, 0)
-    await world.pass(700)
-    await world.take('/meta/handshake').answer('', 500)
-    t.equal(cometd.getBackoffPeriod(), 2_000, 'no more than the limit')
-    await world.pass(2_100)
-    await greet(page)
-    t.equal(cometd.getBackoffPeriod(), 0)
-    t.equal(cometd.increaseBackoffPeriod(), 1_000)
-    cometd.setBackoffIncrement(50)
-    t.equal(cometd.getBackoffIncrement(), 50)
-    cometd.resetBackoffPeriod()
-    t.equal(cometd.getBackoffPeriod(), 0)
-  },
-)
+t.test('of sessions lost as soon as they begin the first is replaced at once, the next after a pause', async t => {
+  const page = openPage({ backoffIncrement: 1_000 })
+  const { cometd, world } = page
+  const lose = async (asked: Asked): Promise<void> => {
+    await answered(asked, { successful: false, error: '402::session_unknown', advice: { reconnect: 'handshake', interval: 0 } })
+  }
+  cometd.handshake()
+  await lose(await greet(page))
+  await lose(await greet(page))
+  await world.pass(400)
+  t.same(world.asked, [])
+  await world.pass(200)
+  await greet(page)
+  t.equal(cometd.getStatus(), 'connected')
+})
+
+t.test('a failed handshake is made again at once, then after growing pauses; a success resets them', async t => {
+  const page = openPage({ backoffIncrement: 1_000, maxBackoff: 2_000 })
+  const { cometd, world } = page
+  const failed: unknown[] = []
+  const transports: unknown[] = []
+  cometd.addListener('/meta/handshake', message => failed.push(message.failure?.httpCode))
+  cometd.onTransportException = (failure, from, to) => transports.push([failure.httpCode, from, to])
+  cometd.handshake()
+  await turn()
+  await world.take('/meta/handshake').answer('', 500)
+  t.same(failed, [500])
+  t.same(transports, [[500, 'long-polling', 'long-polling']])
+  t.equal(cometd.getBackoffPeriod(), 1_000)
+  await world.pass(10)
+  await world.take('/meta/handshake').answer('', 500)
+  t.equal(cometd.getBackoffPeriod(), 2_000)
+  await world.pass(400)
+  t.equal(world.asked.length, 0)
+  await world.pass(700)
+  await world.take('/meta/handshake').answer('', 500)
+  t.equal(cometd.getBackoffPeriod(), 2_000, 'no more than the limit')
+  await world.pass(2_100)
+  await greet(page)
+  t.equal(cometd.getBackoffPeriod(), 0)
+  t.equal(cometd.increaseBackoffPeriod(), 1_000)
+  cometd.setBackoffIncrement(50)
+  t.equal(cometd.getBackoffIncrement(), 50)
+  cometd.resetBackoffPeriod()
+  t.equal(cometd.getBackoffPeriod(), 0)
+})
 
 t.test('a handshake that is refused for good ends it; one that may be made again is', async t => {
   const page = openPage()
@@ -602,58 +612,55 @@ t.test('an answer on a service channel that passes for the reply is heard, and t
   t.match(replies, [{ channel: '/service/echo', successful: true, data: undefined }])
 })
 
-t.test(
-  'outgoing extensions run in the reverse order, see the message as it leaves, and own neither its id nor its fate',
-  async t => {
-    const page = openPage()
-    const { cometd, world } = page
-    const held = await connect(page)
-    const order: string[] = []
-    cometd.registerExtension('first', {
-      outgoing: message => {
-        order.push(`first ${message.clientId} ${message['by']}`)
-        return { ...message, id: 'stolen', extra: 1 }
-      },
-      incoming: message => {
-        order.push(`first ${message.channel}`)
-      },
-    })
-    cometd.registerExtension('second', {
-      outgoing: message => {
-        order.push('second')
-        message['by'] = 'second'
-      },
-      incoming: message => {
-        order.push('second in')
-        return message.channel === '/dropped' ? null : message
-      },
-    })
-    let reply: Message | undefined
-    cometd.startBatch()
-    cometd.publish('/a', 1, message => {
-      reply = message
-    })
-    t.same(order, [], 'not before it is sent')
-    cometd.endBatch()
-    await turn()
-    const asked = world.take('/a')
-    t.match(asked.messages, [{ channel: '/a', data: 1, by: 'second', extra: 1, clientId: 'c1' }])
-    t.same(order, ['second', 'first c1 second'])
-    await answered(asked)
-    t.match(reply, { channel: '/a', successful: true })
-    t.not(reply?.id, 'stolen')
-    const heard: unknown[] = []
-    for (const channel of ['/dropped', '/heard']) cometd.addListener(channel, message => heard.push(message.channel))
-    order.length = 0
-    await held.answer([
-      { channel: '/dropped', data: 1 },
-      { channel: '/heard', data: 1 },
-      { channel: '/meta/connect', id: held.messages[0]!.id, successful: true },
-    ])
-    t.same(heard, ['/heard'])
-    t.same(order.slice(0, 2), ['first /dropped', 'second in'], 'incoming ones run in order')
-  },
-)
+t.test('outgoing extensions run in the reverse order, see the message as it leaves, and do not own its id', async t => {
+  const page = openPage()
+  const { cometd, world } = page
+  const held = await connect(page)
+  const order: string[] = []
+  cometd.registerExtension('first', {
+    outgoing: message => {
+      order.push(`first ${message.clientId} ${message['by']}`)
+      return { ...message, id: 'stolen', extra: 1 }
+    },
+    incoming: message => {
+      order.push(`first ${message.channel}`)
+    },
+  })
+  cometd.registerExtension('second', {
+    outgoing: message => {
+      order.push('second')
+      message['by'] = 'second'
+    },
+    incoming: message => {
+      order.push('second in')
+      return message.channel === '/dropped' ? null : message
+    },
+  })
+  let reply: Message | undefined
+  cometd.startBatch()
+  cometd.publish('/a', 1, message => {
+    reply = message
+  })
+  t.same(order, [], 'not before it is sent')
+  cometd.endBatch()
+  await turn()
+  const asked = world.take('/a')
+  t.match(asked.messages, [{ channel: '/a', data: 1, by: 'second', extra: 1, clientId: 'c1' }])
+  t.same(order, ['second', 'first c1 second'])
+  await answered(asked)
+  t.match(reply, { channel: '/a', successful: true })
+  t.not(reply?.id, 'stolen')
+  const heard: unknown[] = []
+  for (const channel of ['/dropped', '/heard']) cometd.addListener(channel, message => heard.push(message.channel))
+  order.length = 0
+  await held.answer([
+    { channel: '/dropped', data: 1 },
+    { channel: '/heard', data: 1 },
+    { channel: '/meta/connect', id: held.messages[0]!.id, successful: true },
+  ])
+  t.same(heard, ['/heard'])
+  t.same(order.slice(0, 2), ['first /dropped', 'second in'], 'incoming ones run in order')
+})
 
 t.test('a reply that an extension drops is heard by nobody, and the session goes on', async t => {
   const page = openPage()
