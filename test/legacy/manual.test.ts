@@ -114,71 +114,65 @@ rule('what is published right after handshake waits for the session', async (t, 
   t.same(order, ['handshake', 'publish'])
 })
 
-rule(
-  'a handshake that nobody answers fails, is told with its failure, and is tried again until it succeeds',
-  async (t, transport) => {
-    const { cometd, app, url } = await openPage(t, transport, { maxNetworkDelay: 2_000 })
-    const address = new URL(url)
-    await app.close()
-    const callbacks: Message[] = []
-    const unsuccessful: Message[] = []
-    cometd.addListener('/meta/unsuccessful', message => unsuccessful.push(message))
-    cometd.handshake(message => callbacks.push(message))
-    const failed = await heard(cometd, '/meta/handshake', message => !message.successful)
-    t.match(failed, {
-      channel: '/meta/handshake',
-      successful: false,
-      failure: { message: { channel: '/meta/handshake' }, connectionType: transport },
-    })
-    t.type(failed.failure?.reason, 'string')
-    if (transport === 'long-polling') t.equal(failed.failure?.httpCode, 0, 'no answer has no status')
-    t.equal(callbacks[0], failed, 'the callback and the listeners get the same message')
-    t.equal(unsuccessful[0], failed)
-    const again = await startServer(t, {}, undefined, Number(address.port))
-    t.equal(again.url, url)
-    t.match(await heard(cometd, '/meta/handshake', message => message.successful === true), { reestablish: false })
-    t.ok(callbacks.at(-1)?.successful, 'the callback is called for every reply')
-  },
-)
+rule('a handshake that nobody answers is told with its failure, and tried again until it succeeds', async (t, transport) => {
+  const { cometd, app, url } = await openPage(t, transport, { maxNetworkDelay: 2_000 })
+  const address = new URL(url)
+  await app.close()
+  const callbacks: Message[] = []
+  const unsuccessful: Message[] = []
+  cometd.addListener('/meta/unsuccessful', message => unsuccessful.push(message))
+  cometd.handshake(message => callbacks.push(message))
+  const failed = await heard(cometd, '/meta/handshake', message => !message.successful)
+  t.match(failed, {
+    channel: '/meta/handshake',
+    successful: false,
+    failure: { message: { channel: '/meta/handshake' }, connectionType: transport },
+  })
+  t.type(failed.failure?.reason, 'string')
+  if (transport === 'long-polling') t.equal(failed.failure?.httpCode, 0, 'no answer has no status')
+  t.equal(callbacks[0], failed, 'the callback and the listeners get the same message')
+  t.equal(unsuccessful[0], failed)
+  const again = await startServer(t, {}, undefined, Number(address.port))
+  t.equal(again.url, url)
+  t.match(await heard(cometd, '/meta/handshake', message => message.successful === true), { reestablish: false })
+  t.ok(callbacks.at(-1)?.successful, 'the callback is called for every reply')
+})
 
-rule(
-  'subscriptions belong into the handshake listener: they end with the session and are made again with the next',
-  async (t, transport) => {
-    const { cometd, bayeux } = await openPage(t, transport)
-    const statics: unknown[] = []
-    const dynamics: unknown[] = []
-    const replies: Message[] = []
-    let dynamic: Handle | undefined
-    cometd.addListener('/meta/handshake', message => {
-      replies.push(message)
-      if (!message.successful) return
-      cometd.batch(() => {
-        cometd.subscribe('/static', m => statics.push(m.data))
-        dynamic = cometd.resubscribe(dynamic)
-      })
+rule('subscriptions end with the session; the handshake listener makes them again in the next', async (t, transport) => {
+  const { cometd, bayeux } = await openPage(t, transport)
+  const statics: unknown[] = []
+  const dynamics: unknown[] = []
+  const replies: Message[] = []
+  let dynamic: Handle | undefined
+  cometd.addListener('/meta/handshake', message => {
+    replies.push(message)
+    if (!message.successful) return
+    cometd.batch(() => {
+      cometd.subscribe('/static', m => statics.push(m.data))
+      dynamic = cometd.resubscribe(dynamic)
     })
-    cometd.handshake()
-    await heard(cometd, '/meta/subscribe')
-    await told('the dynamic subscription', callback => {
-      dynamic = cometd.subscribe('/dynamic', m => dynamics.push(m.data), callback)
-    })
-    const first = cometd.getClientId()
-    const resubscribed = heard(cometd, '/meta/subscribe', message => message.subscription === '/dynamic')
-    cometd.publish('/service/forget', {})
-    await resubscribed
-    t.not(cometd.getClientId(), first)
-    t.same(
-      replies.map(message => message.reestablish),
-      [false, true],
-      'the second handshake says that there was a session before',
-    )
-    const last = heard(cometd, '/dynamic')
-    bayeux.publish('/static', 1)
-    bayeux.publish('/dynamic', 2)
-    await last
-    t.same([statics, dynamics], [[1], [2]], 'each is heard once')
-  },
-)
+  })
+  cometd.handshake()
+  await heard(cometd, '/meta/subscribe')
+  await told('the dynamic subscription', callback => {
+    dynamic = cometd.subscribe('/dynamic', m => dynamics.push(m.data), callback)
+  })
+  const first = cometd.getClientId()
+  const resubscribed = heard(cometd, '/meta/subscribe', message => message.subscription === '/dynamic')
+  cometd.publish('/service/forget', {})
+  await resubscribed
+  t.not(cometd.getClientId(), first)
+  t.same(
+    replies.map(message => message.reestablish),
+    [false, true],
+    'the second handshake says that there was a session before',
+  )
+  const last = heard(cometd, '/dynamic')
+  bayeux.publish('/static', 1)
+  bayeux.publish('/dynamic', 2)
+  await last
+  t.same([statics, dynamics], [[1], [2]], 'each is heard once')
+})
 
 rule('listeners hear without subscribing, until they are removed', async (t, transport) => {
   const { cometd, bayeux } = await connectedPage(t, transport)
@@ -209,27 +203,25 @@ rule('scope and method name say whose method hears', async (t, transport) => {
   t.throws(() => cometd.subscribe('/scoped', controller, 'nothing'), /Invalid callback nothing/)
 })
 
-rule(
-  'the server is asked for the first subscription to a channel and after the last; each callback is called',
-  async (t, transport) => {
-    const { cometd } = await connectedPage(t, transport)
-    const asked: string[] = []
-    cometd.registerExtension('count', { outgoing: message => void (message.subscription && asked.push(message.channel)) })
-    const handles: Handle[] = []
-    for (const _ of [1, 2])
-      t.match(await told('the subscribe reply', callback => handles.push(cometd.subscribe('/twice', () => {}, callback))), {
-        channel: '/meta/subscribe',
-        subscription: '/twice',
-        successful: true,
-      })
-    for (const handle of handles)
-      t.match(
-        await told('the unsubscribe reply', callback => cometd.unsubscribe(handle, { 'com.acme.discard': true }, callback)),
-        { channel: '/meta/unsubscribe', subscription: '/twice', successful: true },
-      )
-    t.same(asked, ['/meta/subscribe', '/meta/unsubscribe'])
-  },
-)
+rule('the server is asked at the first subscription to a channel and after the last', async (t, transport) => {
+  const { cometd } = await connectedPage(t, transport)
+  const asked: string[] = []
+  cometd.registerExtension('count', { outgoing: message => void (message.subscription && asked.push(message.channel)) })
+  const handles: Handle[] = []
+  for (const _ of [1, 2])
+    t.match(await told('the subscribe reply', callback => handles.push(cometd.subscribe('/twice', () => {}, callback))), {
+      channel: '/meta/subscribe',
+      subscription: '/twice',
+      successful: true,
+    })
+  for (const handle of handles)
+    t.match(await told('the unsubscribe reply', callback => cometd.unsubscribe(handle, { 'com.acme.discard': true }, callback)), {
+      channel: '/meta/unsubscribe',
+      subscription: '/twice',
+      successful: true,
+    })
+  t.same(asked, ['/meta/subscribe', '/meta/unsubscribe'])
+})
 
 rule('a subscription that the server refuses is told, and hears nothing', async (t, transport) => {
   const { cometd } = await connectedPage(t, transport, {}, { channels: { '/closed': { subscribe: 'nobody' } } })
@@ -430,7 +422,7 @@ rule("the extensions of the library: acknowledged delivery, time of sending, the
 })
 
 rule(
-  'a network failure is told on /meta/connect, what is published meanwhile fails, and the session goes on',
+  'a network failure is told on /meta/connect, what is published meanwhile fails, and the client comes back',
   async (t, transport) => {
     const { cometd, app, url } = await connectedPage(t, transport, { maxNetworkDelay: 300 })
     const states: boolean[] = []
