@@ -959,6 +959,113 @@ t.test('a page that brings its own xhrSend makes the requests, derived from ours
   }
 })
 
+t.test('a subclass may leave the request to the XMLHttpRequest of its parent', async t => {
+  class Fake {
+    static readonly made: Fake[] = []
+    withCredentials = false
+    status = 0
+    statusText = ''
+    responseText = ''
+    readonly said: unknown[] = []
+    onload = (): void => {}
+    onerror = (): void => {}
+    constructor() {
+      Fake.made.push(this)
+    }
+    open(...given: unknown[]): void {
+      this.said.push(given)
+    }
+    setRequestHeader(...given: unknown[]): void {
+      this.said.push(given)
+    }
+    send(body: string): void {
+      this.said.push(JSON.parse(body)[0].channel)
+    }
+    abort(): void {}
+  }
+  Object.assign(globalThis, { XMLHttpRequest: Fake })
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'XMLHttpRequest'))
+  class Own extends LongPollingTransport {
+    override xhrSend(packet: Packet) {
+      return super.xhrSend({ ...packet, headers: { 'X-Own': '1' } })
+    }
+  }
+  const { cometd } = openPage()
+  cometd.unregisterTransport('long-polling')
+  cometd.registerTransport('long-polling', new Own())
+  const failed: unknown[] = []
+  cometd.addListener('/meta/unsuccessful', message => failed.push([message.channel, message.failure?.httpCode]))
+  cometd.handshake()
+  await turn()
+  const [first] = Fake.made
+  t.same(first?.said, [
+    ['POST', `${URL_}/handshake`, true],
+    ['X-Own', '1'],
+    ['Content-Type', 'application/json'],
+    '/meta/handshake',
+  ])
+  t.ok(first?.withCredentials, 'with the cookies of a server elsewhere')
+  Object.assign(first!, { status: 200, responseText: JSON.stringify([{ ...GREETED, id: '1' }]) }).onload()
+  for (let i = 0; i < 5; i++) await turn()
+  Object.assign(Fake.made[1]!, { status: 502, statusText: 'Bad Gateway' }).onload()
+  for (let i = 0; i < 5; i++) await turn()
+  t.same(failed, [['/meta/connect', 502]])
+})
+
+t.test('callback-polling: a message too long for a URL fails alone, the rest of its batch is sent', async t => {
+  const scripts: { src: string }[] = []
+  const element = (): object => ({ src: '', remove: () => {} })
+  const head = { append: (script: { src: string }) => void scripts.push(script) }
+  Object.assign(globalThis, { document: { baseURI: 'http://server/page', createElement: element, head } })
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'document'))
+  const { cometd, world } = openPage({ url: '/cometd', maxURILength: 500 })
+  cometd.unregisterTransport('long-polling')
+  const sent = (): Message[] => JSON.parse(new URL(scripts.at(-1)!.src).searchParams.get('message')!)
+  const answer = async (...messages: object[]): Promise<void> => {
+    const name = new URL(scripts.at(-1)!.src).searchParams.get('jsonp')!
+    ;(globalThis as unknown as Record<string, (messages: object[]) => void>)[name]!(messages)
+    await turn()
+  }
+  cometd.handshake()
+  await turn()
+  await answer({ ...GREETED, id: sent()[0]!.id, supportedConnectionTypes: ['callback-polling'] })
+  t.match(sent(), [{ channel: '/meta/connect', connectionType: 'callback-polling' }])
+  const failures: unknown[] = []
+  cometd.batch(() => {
+    cometd.publish('/long', 'x'.repeat(500), message => failures.push(String(message.failure?.exception)))
+    cometd.publish('/fine', 1)
+  })
+  await world.pass(1)
+  t.match(failures, [/Bayeux message too big \(\d+ bytes, max is 500\) for transport callback-polling/])
+  t.match(sent(), [{ channel: '/fine', data: 1 }])
+})
+
+t.test('an extension may give other handshakes and connects, but none', async t => {
+  const page = openPage()
+  page.cometd.registerExtension('other', {
+    outgoing: message => (message.channel === '/meta/connect' ? null : { channel: message.channel, version: '1.0', own: 1 }),
+  })
+  page.cometd.handshake()
+  await turn()
+  t.match(page.world.asked[0]?.messages, [{ channel: '/meta/handshake', own: 1, id: String }])
+  t.notOk('supportedConnectionTypes' in page.world.asked[0]!.messages[0]!)
+  t.match((await greet(page)).messages, [{ channel: '/meta/connect', clientId: 'c1' }])
+})
+
+t.test('a transport has a type while it is registered, and a URL if it is given one', t => {
+  const transport = new LongPollingTransport()
+  const { cometd } = openPage()
+  cometd.unregisterTransports()
+  cometd.registerTransport('long-polling', transport)
+  t.equal(String(transport), 'long-polling')
+  t.equal(transport.cometd, cometd)
+  transport.setURL('http://own')
+  t.equal(transport.getURL(), 'http://own')
+  t.equal(cometd.unregisterTransport('long-polling'), transport)
+  t.equal(transport.cometd, null)
+  t.end()
+})
+
 t.test('with acks a message that comes twice is delivered once; ackEnabled false does without', async t => {
   const page = openPage()
   page.cometd.registerExtension('ack', new AckExtension())
