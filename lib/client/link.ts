@@ -104,11 +104,11 @@ export class Link implements Line {
     })
   }
 
-  subscribe(channel: string, extra?: Extra): string | null {
+  subscribe(channel: string | readonly string[], extra?: Extra): string | null {
     return this.#do(now => this.#half.subscribe(channel, now, extra))
   }
 
-  unsubscribe(channel: string, extra?: Extra): string | null {
+  unsubscribe(channel: string | readonly string[], extra?: Extra): string | null {
     return this.#do(now => this.#half.unsubscribe(channel, now, extra))
   }
 

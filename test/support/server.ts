@@ -15,17 +15,18 @@ export interface Teardown {
   teardown(close: () => Promise<void>): void
 }
 
-/** Listens on a free port of 127.0.0.1 until the test is over. `extend` adds routes before. */
+/** Listens on a port of 127.0.0.1, by default a free one, until the test is over. `extend` adds routes before. */
 export async function startServer(
   t: Teardown,
   options: PerihelionOptions = {},
   extend?: (app: FastifyInstance) => Promise<void> | void,
+  port = 0,
 ): Promise<TestServer> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
   await app.register(perihelion, options)
   addTestServices(app.bayeux)
   await extend?.(app)
-  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  const origin = await app.listen({ port, host: '127.0.0.1' })
   t.teardown(() => app.close())
   return { url: `${origin}${options.path ?? '/cometd'}`, app, bayeux: app.bayeux }
 }
