@@ -212,7 +212,7 @@ export class ClientHalf {
     if (this.#openBy === NEVER) return
     this.#openBy = NEVER
     this.#up = true
-    this.#dueAt = now
+    this.#dueAt = Math.max(now, this.#earliest)
     this.#pump(now)
   }
 
@@ -262,11 +262,12 @@ export class ClientHalf {
    */
   check(now: number, patience: number): void {
     const lossless = this.#kind === 'websocket' || this.#ack !== null
-    if (this.#state === 'connected' && this.#up && this.#proof === 0 && lossless) {
+    const soon = this.#poll !== null && this.#poll.by <= now + patience
+    if (this.#state === 'connected' && this.#up && lossless && !soon) {
       if (this.#poll !== null && this.#kind === 'http') this.#sink.abort('connect')
       this.#poll = null
       this.#proof = patience
-      this.#dueAt = now
+      this.#dueAt = Math.max(now, this.#earliest)
     }
     this.wake(now)
   }
@@ -327,7 +328,8 @@ export class ClientHalf {
 
   #pump(now: number): void {
     if (this.#busy) return
-    if (this.#next !== null && this.#poll === null && this.#sent.size === 0) this.#change(this.#next, now)
+    const quiet = this.#poll === null && this.#sent.size === 0 && this.#openBy === NEVER && this.#state !== 'disconnecting'
+    if (this.#next !== null && quiet) this.#change(this.#next, now)
     this.#flush(now)
     if (this.#dueAt <= now) this.#beat(now)
   }
@@ -342,12 +344,9 @@ export class ClientHalf {
     if (this.#kind === 'websocket') this.#sink.abort()
     this.#kind = kind
     this.#up = kind === 'http'
-    this.#openBy = NEVER
     if (this.#state !== 'connected') return
     this.#proof = this.#options.replyTimeout
-    if (this.#up) return
-    this.#openBy = now + this.#options.replyTimeout
-    this.#sink.open()
+    if (!this.#up) this.#dueAt = now // to open it
   }
 
   #flush(now: number): void {
@@ -519,10 +518,9 @@ export class ClientHalf {
     const lost = !ok && this.#state !== 'disconnecting' && unknownSession(reply)
     const stale = entry.session !== this.#session || this.#clientId === null
     this.#sent.delete(entry.id)
-    if (lost && !entry.again && (entry.role === 'plain' || entry.role === 'call')) {
+    if (lost && (!entry.again || this.#lasts(entry)) && (entry.role === 'plain' || entry.role === 'call')) {
       entry.again = true // it was surely not processed: once more, in its place, in the next session
-      const place = this.#queue.findIndex(({ role, number }) => role !== 'restore' && number > entry.number)
-      this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
+      this.#requeue(entry)
     } else if (!lost || entry.role !== 'restore') {
       if (ok && stale && entry.channels.length > 0) this.#restore = true
       this.#sink.reply(reply)
@@ -586,18 +584,29 @@ export class ClientHalf {
     const { role } = entry
     if (role === 'call') entry.role = 'done' // it keeps its place in flight until its reply has come too
     if (role === 'restore' && code !== null) {
-      this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
-      this.#sink.unrestored?.(entry.channels[0]!, code, reply)
+      if (this.#sink.unrestored) this.#sink.unrestored(entry.channels[0]!, code, reply)
+      else this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
     }
     if (role === 'plain' || role === 'call') this.#sink.settled(entry.id, code, reply)
+  }
+
+  /** Whether it is asked for until the server has answered: subscriptions do not end with a connection. */
+  #lasts(entry: Entry): boolean {
+    return entry.channels.length > 0 && this.#options.restore
+  }
+
+  /** Back to its place in the order of ids. */
+  #requeue(entry: Entry): void {
+    const place = this.#queue.findIndex(({ role, number }) => role !== 'restore' && number > entry.number)
+    this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
   }
 
   /** What is in flight on `lane`, or on everything, is lost. Without effect when nothing is. */
   #lose(lane: Lane | undefined, code: ClientFailure, now: number, detail = ''): void {
     const socket = this.#kind === 'websocket'
     let lost = [...this.#sent.values()]
-    // Subscriptions that could not be made again: only the backoff of a broken connection paces the next try.
-    const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => entry.role === 'restore'))
+    // Only the backoff of a broken connection paces what is asked again.
+    const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => this.#lasts(entry)))
     if (!whole && lane === 'connect') lost = []
     const beating = (whole || lane === 'connect') && this.#poll !== null
     if (lost.length === 0 && !beating && !(socket && (this.#up || this.#openBy !== NEVER))) return
@@ -606,17 +615,22 @@ export class ClientHalf {
       this.#up = !socket
       this.#openBy = NEVER
     }
-    if (lost.some(entry => entry.role === 'restore')) this.#restore = true
+    const leaving = this.#state === 'disconnecting'
+    const ended: Entry[] = []
+    for (const entry of lost) {
+      if (entry.role === 'restore') this.#restore = true
+      else if (this.#lasts(entry) && !leaving) this.#requeue(entry)
+      else ended.push(entry)
+    }
     if (whole || beating) {
       this.#poll = null
       this.#unrestore()
     }
     this.#sink.abort(whole ? undefined : lane)
-    if (this.#state !== 'disconnecting' && (whole || beating)) this.#again(code, now, detail)
+    if (!leaving && (whole || beating)) this.#again(code, now, detail)
     else this.#sink.failure(code, detail)
-    for (const entry of lost) if (entry.role !== 'restore') this.#settle(entry, code, null)
-    if (this.#state === 'disconnecting' && (socket || lost.some(entry => entry.role === 'disconnect')))
-      this.#close('DISCONNECTED')
+    for (const entry of ended) this.#settle(entry, code, null)
+    if (leaving && (socket || ended.some(entry => entry.role === 'disconnect'))) this.#close('DISCONNECTED')
   }
 
   /** Own subscribes that wait in the queue are forgotten; `restore` tells whether they are made anew. */
@@ -681,17 +695,17 @@ export class ClientHalf {
     this.#proof = 0
     this.#up = this.#kind === 'http'
     this.#sink.abort()
-    this.#go('close')
+    this.#go('close', code, errorOf(reply))
     for (const entry of rest) if (entry.role !== 'restore') this.#settle(entry, code, null)
     if (code !== 'DISCONNECTED') this.#sink.failure(code, errorOf(reply))
   }
 
   /** Comes last in what changes the state, since the application may act out of `state`. */
-  #go(event: Event): void {
+  #go(event: Event, ...why: [code?: ClientFailure, detail?: string]): void {
     const next = (TRANSITIONS[this.#state] as Partial<Record<Event, ClientState>>)[event]
     if (next === undefined) return
     this.#state = next
-    this.#sink.state(next)
+    this.#sink.state(next, ...why)
   }
 }
 
