@@ -32,7 +32,7 @@ export interface ConnectionStatus {
 
 export interface ClientEvents {
   state: ConnectionStatus
-  /** Trouble of the connection, retried unless the state is `closed`; a subscription or an extension that failed. */
+  /** Trouble of the connection, retried unless the state is `closed`; a subscription that was refused. */
   error: ClientError
   /** Every delivery, subscribed to or not. */
   message: Message
@@ -110,9 +110,9 @@ export class Client<Channels extends object = ChannelMap> {
   #connecting: { readonly promise: Promise<void>; resolve(): void; reject(error: ClientError): void } | null = null
   #wasConnected = false
   #told = ''
-  #fault: ClientError | null = null
   #closing: (() => void)[] = []
   #early: Message[] | null = null
+  #stopEarly = (): void => {}
 
   /**
    * @param url of the server, such as `/cometd` (of the page's origin) or `https://host/cometd`
@@ -169,7 +169,6 @@ export class Client<Channels extends object = ChannelMap> {
       reject = no
     })
     this.#connecting = { promise, resolve, reject }
-    this.#fault = null
     this.#line.start()
     return promise
   }
@@ -202,12 +201,12 @@ export class Client<Channels extends object = ChannelMap> {
       const ready = channel.startsWith('/service/') ? Promise.resolve() : this.#ask(() => this.#line.subscribe(channel, extra))
       known = { subscriptions: new Set(), ready: ready as Promise<void> }
       this.#channels.set(channel, known)
-      known.ready.catch((error: ClientError) => this.#lose(channel, error, known!))
+      known.ready.catch((error: Error) => this.#lose(channel, error, known!))
     }
     const owner = { maxBacklog: this.#maxBacklog, left: (subscription: Subscription) => this.#left(subscription) }
     const subscription = new Subscription<Chosen<Data, Channels, Channel>>(channel, known.ready, owner, callback ?? null)
     known.subscriptions.add(subscription)
-    this.#giveEarly(subscription)
+    queueMicrotask(() => this.#giveEarly())
     return subscription
   }
 
@@ -227,8 +226,8 @@ export class Client<Channels extends object = ChannelMap> {
   }
 
   /** Calls the service `/service/<target>`. @returns the data of its answer; rejected as `publish`, `REFUSED` with the answer in `reply` */
-  async call<Result = unknown>(target: string, data?: unknown, extra?: Extra): Promise<Result> {
-    const [content, fields] = bytesOf(data ?? {}, extra)
+  async call<Result = unknown>(target: string, data: unknown = {}, extra?: Extra): Promise<Result> {
+    const [content, fields] = bytesOf(data, extra)
     const reply = (await this.#ask(() => this.#line.call(target, content, fields)))!
     return this.#opened(reply).data as Result
   }
@@ -252,7 +251,7 @@ export class Client<Channels extends object = ChannelMap> {
 
   /**
    * Extensions see outgoing messages in the order of their registration, incoming ones in the reverse.
-   * One that throws is reported by `error`, and the message goes on as it was. With `SharedClient` they see what this tab sends and gets, not handshakes and connects.
+   * One that throws is reported as what the page itself throws, and the message goes on as it was. With `SharedClient` they see what this tab sends and gets, not handshakes and connects.
    *
    * @throws {TypeError} the name is taken
    */
@@ -278,18 +277,15 @@ export class Client<Channels extends object = ChannelMap> {
       settled: (id, code, reply) => this.#settled(id, code, reply),
       unrestored: (channel, code, reply) =>
         this.#lose(channel, new ClientError(code, channel, reply), this.#channels.get(channel)),
-      failure: (code, detail) => {
-        this.#fault = new ClientError(code, detail)
-        this.#emit('error', this.#fault)
-      },
-      state: state => this.#changed(state),
+      failure: (code, detail) => this.#emit('error', new ClientError(code, detail)),
+      state: (state, why, detail) => this.#changed(state, why, detail),
       resumed: subscriptions => this.#resumed(subscriptions),
       outgoing: message => this.#outgoing(message),
       incoming: message => this.#through('incoming', message, [...this.#extensions.values()].reverse()) as PeerMessage | null,
     }
   }
 
-  #changed(state: ClientState): void {
+  #changed(state: ClientState, why: LineFailure = 'DISCONNECTED', detail?: string): void {
     if (state === 'connected') {
       this.#wasConnected = true
       this.#connecting?.resolve()
@@ -297,7 +293,7 @@ export class Client<Channels extends object = ChannelMap> {
     }
     if (state === 'closed') {
       this.#wasConnected = false
-      queueMicrotask(() => this.#over()) // the reason is told after the state
+      this.#over(new ClientError(why, detail))
     }
     const told = `${this.state} ${this.transport}`
     if (told === this.#told) return
@@ -305,20 +301,19 @@ export class Client<Channels extends object = ChannelMap> {
     this.#emit('state', { state: this.state, transport: this.transport })
   }
 
-  /** Closed: whoever still waits is told why. */
-  #over(): void {
-    const wished = this.#closing.length > 0
-    const error = (!wished && this.#fault) || new ClientError('DISCONNECTED')
+  /** Closed: whoever still waits is told why, before the application hears of it and may begin again. */
+  #over(error: ClientError): void {
     this.#connecting?.reject(error)
     this.#connecting = null
-    for (const [id, waiting] of this.#waiting) {
-      this.#waiting.delete(id)
-      waiting.reject(error)
-    }
-    for (const [channel, known] of this.#channels) this.#lose(channel, wished ? null : error, known)
-    const closing = this.#closing
-    this.#closing = []
-    for (const resolve of closing) resolve()
+    for (const waiting of this.#waiting.values()) waiting.reject(error)
+    this.#waiting.clear()
+    const ended = [...this.#channels.values()]
+    this.#channels.clear()
+    for (const { subscriptions } of ended)
+      for (const subscription of subscriptions) subscription.end(error.code === 'DISCONNECTED' ? null : error)
+    this.#early = null
+    this.#stopEarly()
+    for (const resolve of this.#closing.splice(0)) resolve()
   }
 
   #settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void {
@@ -350,17 +345,22 @@ export class Client<Channels extends object = ChannelMap> {
     await this.#ask(() => this.#line.unsubscribe(channel)).catch(() => {}) // then there is nothing to unsubscribe from
   }
 
-  #lose(channel: string, error: ClientError | null, known: Subscribed | undefined): void {
-    if (known === undefined) return
-    if (this.#channels.get(channel) === known) this.#channels.delete(channel)
-    if (error?.code === 'REFUSED') this.#emit('error', error)
+  /** The server refused, or what is wanted cannot be said. */
+  #lose(channel: string, error: Error, known: Subscribed | undefined): void {
+    if (known === undefined || this.#channels.get(channel) !== known) return
+    this.#channels.delete(channel)
     for (const subscription of known.subscriptions) subscription.end(error)
-    known.subscriptions.clear()
+    if (error instanceof ClientError && error.code === 'REFUSED') this.#emit('error', error)
   }
 
   #deliver(raw: PeerMessage): void {
+    this.#giveEarly()
     const message = this.#opened(raw)
     this.#emit('message', message)
+    this.#give(message)
+  }
+
+  #give(message: Message): void {
     let heard = false
     for (const name of coveringNames(message.channel)) {
       const known = this.#channels.get(name)
@@ -387,20 +387,14 @@ export class Client<Channels extends object = ChannelMap> {
   /** The page was loaded again: what comes for it before it has subscribed again is kept for a while, and what it does not subscribe to again is left. */
   #resumed(subscriptions: readonly string[]): void {
     this.#early = []
-    this.#around.after(EARLY_FOR, () => {
+    this.#stopEarly = this.#around.after(EARLY_FOR, () => {
       this.#early = null
       for (const channel of subscriptions) if (!this.#channels.has(channel)) this.#line.unsubscribe(channel)
     })
   }
 
-  #giveEarly(subscription: Subscription): void {
-    const early = this.#early ?? []
-    const wanted = early.filter(message => coveringNames(message.channel).includes(subscription.channel))
-    if (wanted.length === 0) return
-    this.#early = early.filter(message => !wanted.includes(message))
-    queueMicrotask(() => {
-      for (const message of wanted) this.#guard(() => subscription.give(message))
-    })
+  #giveEarly(): void {
+    for (const message of this.#early?.splice(0) ?? []) this.#give(message)
   }
 
   // The application's code

@@ -94,7 +94,7 @@ export class Link implements Line {
   }
 
   start(): void {
-    this.#deaf()
+    if (this.state !== 'new' && this.state !== 'closed') return
     this.#deaf = this.#around.listen(event => this.#page(event))
     const saved = this.#recall()
     this.#do(now => {
@@ -157,14 +157,13 @@ export class Link implements Line {
     if (this.#spareBy <= now) this.#spareLost(now)
     if (this.#upgradeAt <= now) this.#tryUpgrade(now)
     const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
-    if (this.state === 'closed' || this.state === 'new') return this.#rest()
+    if (this.state === 'closed' || this.state === 'new') return
     this.#alarmAt = Math.min(at, now + LOOK)
     this.#callOff = this.#around.after(Math.max(0, this.#alarmAt - now), () => this.#ring())
   }
 
   #rest(): void {
     this.#callOff()
-    this.#callOff = () => {}
     this.#deaf()
     this.#alarmAt = this.#proveBy = this.#upgradeAt = NEVER
     this.#dropSpare()
@@ -186,9 +185,10 @@ export class Link implements Line {
         this.#failed(code)
         on.failure(code, detail)
       },
-      state: state => {
+      state: (state, ...why) => {
         if (state === 'connected') this.#connected()
-        on.state(state)
+        if (state === 'closed') this.#rest()
+        on.state(state, ...why)
       },
       random: () => this.#around.random(),
       outgoing: message => {
@@ -287,14 +287,12 @@ export class Link implements Line {
 
   #heard(trial: Trial, data: unknown): void {
     if (trial !== this.#used) return
-    const first = !trial.proved
+    const moved = !trial.proved && this.state === 'connected'
     trial.proved = true
-    this.#proveBy = NEVER
-    this.#do(now => this.#half.received(String(data), now))
-    if (!first) return
     this.#fallbacks = 0
-    this.#upgradeAt = NEVER
-    if (this.state === 'connected') this.#on.state('connected') // it may have moved here
+    this.#proveBy = this.#upgradeAt = NEVER
+    this.#do(now => this.#half.received(String(data), now))
+    if (moved && this.state === 'connected') this.#on.state('connected')
   }
 
   #closed(trial: Trial, why: string): void {
@@ -318,6 +316,7 @@ export class Link implements Line {
 
   #offered(types: unknown): void {
     this.#wanted = this.#able && (!Array.isArray(types) || types.includes('websocket'))
+    if (!this.#wanted && this.#http !== null) this.#half.use('http', this.#around.now())
   }
 
   #connected(): void {
@@ -388,7 +387,8 @@ export class Link implements Line {
     try {
       const kept = JSON.parse(storage?.getItem(this.#key) ?? 'null')
       storage?.removeItem(this.#key)
-      return this.#settings.reload && kept?.until > this.#around.now() ? kept : null
+      const good = typeof kept.clientId === 'string' && Array.isArray(kept.subscriptions) && kept.until > this.#around.now()
+      return this.#settings.reload && good ? kept : null
     } catch {
       return null
     }
