@@ -415,10 +415,14 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** Changes the message in place: what a reply will name is in the half already, so none can be dropped. */
   #outgoing(message: Record<string, unknown>): void {
-    const changed = this.#through('outgoing', message, [...this.#extensions.values()])
-    if (changed === null || changed === message) return
-    for (const field of Object.keys(message)) delete message[field]
-    Object.assign(message, changed)
+    if (this.#extensions.size === 0) return
+    this.#guard(() => {
+      const changed = this.#through('outgoing', { ...message }, [...this.#extensions.values()])
+      if (changed === null) return
+      JSON.stringify(changed) // throws here what would stop the connection there
+      for (const field of Object.keys(message)) delete message[field]
+      Object.assign(message, changed)
+    })
   }
 
   #through(
@@ -430,7 +434,7 @@ export class Client<Channels extends object = ChannelMap> {
     for (const extension of extensions) {
       this.#guard(() => {
         const next = extension[direction]?.(now!)
-        if (next !== undefined) now = next
+        if (typeof next === 'object') now = next
       })
       if (now === null) break
     }
