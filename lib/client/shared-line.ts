@@ -12,17 +12,27 @@ import type { Surroundings } from './surroundings.js'
 
 /** What a tab asks for. `number` is the tab's own, for the answer. */
 export type Wish =
-  /** `lock`: released when the tab is gone; '' where there are no locks. `token`: true to be asked for it. */
-  | readonly ['join', lock: string, token: string | boolean]
+  /** `token`: true to be asked for it. */
+  | readonly ['join', token: string | boolean]
+  /** Held by the tab; released when it is gone. */
+  | readonly ['lock', name: string]
   | readonly ['start' | 'wake' | 'leave' | 'gone']
   | readonly ['subscribe' | 'unsubscribe', number: string, channel: string, extra: Extra | undefined]
   | readonly ['publish' | 'call', number: string, target: string, data: unknown, extra: Extra]
   | readonly ['batch', wishes: readonly Wish[]]
-  | readonly ['token', token: string | null]
+  | readonly ['token', token: string | null, why?: string]
 
 /** What the worker tells. */
 export type News =
-  | readonly ['state', state: ClientState, clientId: string | null, transport: TransportName | null, offset: number | null]
+  | readonly [
+      'state',
+      state: ClientState,
+      clientId: string | null,
+      transport: TransportName | null,
+      offset: number | null,
+      why?: LineFailure | undefined,
+      detail?: string | undefined,
+    ]
   | readonly ['message' | 'reply', message: PeerMessage]
   | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
@@ -51,6 +61,8 @@ export class SharedLine implements Line {
   readonly #ids = new Map<string, string>()
   readonly #wanted = new Set<string>()
   #deaf: () => void = () => {}
+  /** Calls off the alarm: the worker is silent, or does not say that this tab has left. */
+  #heardInTime: () => void
 
   constructor(worker: SharedWorker, settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
     this.#on = on
@@ -58,13 +70,15 @@ export class SharedLine implements Line {
     this.#token = token
     this.#port = worker.port
     this.#port.onmessage = ({ data }) => {
+      if (this.#unheard !== null) this.#heardInTime()
       this.#unheard = null
       this.#hear(data)
     }
     const alone = (): void => this.#goAlone(settings)
     worker.onerror = alone
-    around.after(PATIENCE, alone)
-    void this.#join()
+    this.#heardInTime = around.after(PATIENCE, alone)
+    this.#say(['join', typeof token === 'function' ? true : (token ?? false)])
+    this.#lock()
   }
 
   start(): void {
@@ -72,7 +86,8 @@ export class SharedLine implements Line {
     this.state = 'handshaking'
     this.#deaf = this.#around.listen(event => {
       if (event === 'back') {
-        void this.#join()
+        this.#lock()
+        this.#say(['start'])
         for (const channel of this.#wanted) this.#say(['subscribe', this.#number(), channel, undefined])
       } else this.#say([event === 'wake' ? 'wake' : 'gone'])
     })
@@ -115,21 +130,19 @@ export class SharedLine implements Line {
     this.state = 'disconnecting'
     this.#on.state('disconnecting')
     this.#say(['leave'])
-    this.#around.after(PATIENCE, () => this.#left())
+    if (this.#unheard === null && this.#alone === null) this.#heardInTime = this.#around.after(PATIENCE, () => this.#left())
   }
 
   /** The lock tells the worker when this tab is gone, however it goes. */
-  async #join(): Promise<void> {
-    const token = typeof this.#token === 'function' ? true : (this.#token ?? false)
+  #lock(): void {
     const locks = globalThis.navigator?.locks
-    let name = ''
-    if (locks !== undefined) {
-      name = `perihelion ${Math.random()}`
-      await new Promise<void>(held => {
-        locks.request(name, () => new Promise(() => held())).catch(() => held()) // never let go
-      })
+    if (locks === undefined) return
+    const name = `perihelion ${this.#around.random()}`
+    const hold = (): Promise<never> => {
+      this.#say(['lock', name])
+      return new Promise(() => {}) // never lets go
     }
-    this.#say(['join', name, token])
+    locks.request(name, hold).catch(() => {}) // forbidden: then the page that leaves must do
   }
 
   #say(wish: Wish): void {
@@ -143,6 +156,7 @@ export class SharedLine implements Line {
     const wishes = this.#unheard
     if (wishes === null) return
     this.#unheard = this.#port.onmessage = null
+    this.#heardInTime()
     this.#port.postMessage(['gone'] satisfies Wish)
     this.#deaf() // the link listens itself
     const link = new Link(settings, this.#token, this.#around, {
@@ -152,8 +166,8 @@ export class SharedLine implements Line {
         this.#ids.delete(id)
       },
       outgoing: () => {}, // seen already
-      state: () => {
-        this.#hear(['state', link.state, link.clientId, link.transport, link.offset])
+      state: (_state, ...why) => {
+        this.#hear(['state', link.state, link.clientId, link.transport, link.offset, ...why])
         if (link.state === 'closed') this.#left()
       },
     })
@@ -209,13 +223,13 @@ export class SharedLine implements Line {
     const on = this.#on
     switch (news[0]) {
       case 'state': {
-        const [, state, clientId, transport, offset] = news
+        const [, state, clientId, transport, offset, ...why] = news
         Object.assign(this, { clientId, transport, offset })
         if (this.state === 'new' || this.state === 'closed' || this.state === 'disconnecting') return
         if (state === 'new') return
         this.state = state
-        if (state === 'closed') this.#deaf()
-        return on.state(state)
+        if (state === 'closed') this.#forget()
+        return on.state(state, ...why)
       }
       case 'message':
       case 'reply': {
@@ -237,21 +251,24 @@ export class SharedLine implements Line {
   }
 
   async #tellToken(): Promise<void> {
-    let token: string | null = null
     try {
-      token = typeof this.#token === 'function' ? await this.#token() : null
+      this.#say(['token', typeof this.#token === 'function' ? await this.#token() : null])
     } catch (error) {
-      this.#on.failure('CONNECTION_FAILED', String(error))
+      this.#say(['token', null, String(error)])
     }
-    this.#say(['token', token])
   }
 
   #left(): void {
     if (this.state !== 'disconnecting') return
     this.state = 'closed'
     this.clientId = null
+    this.#heardInTime()
+    this.#forget()
+    this.#on.state('closed', 'DISCONNECTED')
+  }
+
+  #forget(): void {
     this.#wanted.clear()
     this.#deaf()
-    this.#on.state('closed')
   }
 }
