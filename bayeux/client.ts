@@ -28,7 +28,6 @@ const SAMPLES = 10 // timesync, as CometD averages
 
 /** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, and `done`, a call answered early. */
 interface Entry {
-  readonly number: number
   readonly id: string
   readonly channel: string
   /** Of a subscribe, to be made again in the next session. */
@@ -134,10 +133,7 @@ export class ClientHalf {
   handshake(now: number): void {
     if (this.#state !== 'new' && this.#state !== 'closed') return
     this.#advice = { ...ADVICE }
-    this.#tries = 0
-    this.#earliest = this.#dueAt = now
-    this.#go('start')
-    this.#pump(now)
+    this.#begin('start', now)
   }
 
   /** What another half needs to go on with this session; null while there is none. */
@@ -155,9 +151,13 @@ export class ClientHalf {
     this.#ack = ack
     this.#lastId = Math.max(this.#lastId, lastId)
     this.#session++
+    this.#begin('resume', now)
+  }
+
+  #begin(event: Event, now: number): void {
     this.#tries = 0
     this.#earliest = this.#dueAt = now
-    this.#go('resume')
+    this.#go(event)
     this.#pump(now)
   }
 
@@ -229,11 +229,9 @@ export class ClientHalf {
     else {
       const poll = this.#poll
       const messages = this.#heard(envelope)
-      const last = (message: PeerMessage) => message.channel === '/meta/connect' // some put it in front of what it numbers
       this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
       try {
-        for (const message of messages) if (!last(message)) this.#accept(message, now, lane)
-        for (const message of messages) if (last(message)) this.#accept(message, now, lane)
+        for (const message of messages) this.#accept(message, now, lane)
       } finally {
         this.#busy = false
       }
@@ -306,12 +304,11 @@ export class ClientHalf {
   // Sending
 
   #draft(message: Record<string, unknown>, channels: readonly string[], role: Entry['role']): Entry {
-    const number = ++this.#lastId
-    const id = String(number)
+    const id = String(++this.#lastId)
     message.id = id
     this.#sink.outgoing?.(message)
     const body = JSON.stringify(message)
-    return { number, id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
+    return { id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
   }
 
   #take(message: Record<string, unknown>, channels: readonly string[], role: Entry['role'], now: number): string | null {
@@ -432,15 +429,20 @@ export class ClientHalf {
 
   // Receiving
 
-  /** What of an envelope are messages, after the application's extensions. */
+  /** What of an envelope are messages, after the application's extensions. A connect reply comes last: some put it in front of what it numbers. */
   #heard(envelope: readonly unknown[]): PeerMessage[] {
     const messages: PeerMessage[] = []
+    const connects: PeerMessage[] = []
     for (const message of envelope) {
       if (typeof (message as PeerMessage | null)?.channel !== 'string') continue
-      const heard = this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
-      if (typeof (heard as PeerMessage | null)?.channel === 'string') messages.push(heard as PeerMessage)
+      const heard = (
+        this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
+      ) as PeerMessage | null
+      if (typeof heard?.channel !== 'string') continue
+      if (heard.channel === '/meta/connect') connects.push(heard)
+      else messages.push(heard)
     }
-    return messages
+    return [...messages, ...connects]
   }
 
   #accept(message: PeerMessage, now: number, lane: Lane | undefined): void {
@@ -597,7 +599,7 @@ export class ClientHalf {
 
   /** Back to its place in the order of ids. */
   #requeue(entry: Entry): void {
-    const place = this.#queue.findIndex(({ role, number }) => role !== 'restore' && number > entry.number)
+    const place = this.#queue.findIndex(({ role, id }) => role !== 'restore' && Number(id) > Number(entry.id))
     this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
   }
 

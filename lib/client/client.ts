@@ -72,6 +72,12 @@ export interface Options extends Partial<Omit<ClientOptions, 'connectionTypes' |
 /** Makes the line of a client to its session. */
 export type LineMaker = (settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) => Line
 
+const STATES: Partial<Record<ClientState, ConnectionState>> = {
+  new: 'closed',
+  connected: 'connected',
+  disconnecting: 'closing',
+  closed: 'closed',
+}
 const EARLY = 1_000 // deliveries that a page after its reload may get before it has subscribed again
 const EARLY_FOR = 10_000
 
@@ -98,16 +104,11 @@ export class Client<Channels extends object = ChannelMap> {
   readonly #around: Surroundings
   readonly #line: Line
   readonly #maxBacklog: number
-  readonly #heard: { [Name in keyof ClientEvents]: Set<(event: ClientEvents[Name]) => void> } = {
-    state: new Set(),
-    error: new Set(),
-    message: new Set(),
-    reply: new Set(),
-  }
+  readonly #listeners = new Set<readonly [name: string, listener: (event: never) => void]>()
   readonly #extensions = new Map<string, ClientExtension>()
   readonly #waiting = new Map<string, Waiting>()
   readonly #channels = new Map<string, Subscribed>()
-  #connecting: { readonly promise: Promise<void>; resolve(): void; reject(error: ClientError): void } | null = null
+  #connecting: { resolve(): void; reject(error: ClientError): void }[] = []
   #wasConnected = false
   #told = ''
   #closing: (() => void)[] = []
@@ -133,11 +134,7 @@ export class Client<Channels extends object = ChannelMap> {
   }
 
   get state(): ConnectionState {
-    const { state } = this.#line
-    if (state === 'new') return 'closed'
-    if (state === 'disconnecting') return 'closing'
-    if (state === 'connected' || state === 'closed') return state
-    return this.#wasConnected ? 'reconnecting' : 'connecting'
+    return STATES[this.#line.state] ?? (this.#wasConnected ? 'reconnecting' : 'connecting')
   }
 
   get transport(): TransportName | null {
@@ -161,16 +158,10 @@ export class Client<Channels extends object = ChannelMap> {
    */
   connect(): Promise<void> {
     if (this.#line.state === 'connected') return Promise.resolve()
-    if (this.#connecting !== null) return this.#connecting.promise
-    let resolve!: () => void
-    let reject!: (error: ClientError) => void
-    const promise = new Promise<void>((yes, no) => {
-      resolve = yes
-      reject = no
+    return new Promise((resolve, reject) => {
+      this.#connecting.push({ resolve, reject })
+      this.#line.start()
     })
-    this.#connecting = { promise, resolve, reject }
-    this.#line.start()
-    return promise
   }
 
   /** Sends what waits and ends the session. @returns fulfilled once it is closed */
@@ -244,9 +235,9 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** @returns the way to hear no more */
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void {
-    const listeners = this.#heard[name] as Set<(event: ClientEvents[Name]) => void>
-    listeners.add(listener)
-    return () => void listeners.delete(listener)
+    const entry = [name, listener] as const
+    this.#listeners.add(entry)
+    return () => void this.#listeners.delete(entry)
   }
 
   /**
@@ -281,15 +272,14 @@ export class Client<Channels extends object = ChannelMap> {
       state: (state, why, detail) => this.#changed(state, why, detail),
       resumed: subscriptions => this.#resumed(subscriptions),
       outgoing: message => this.#outgoing(message),
-      incoming: message => this.#through('incoming', message, [...this.#extensions.values()].reverse()) as PeerMessage | null,
+      incoming: message => this.#through('incoming', message) as PeerMessage | null,
     }
   }
 
   #changed(state: ClientState, why: LineFailure = 'DISCONNECTED', detail?: string): void {
     if (state === 'connected') {
       this.#wasConnected = true
-      this.#connecting?.resolve()
-      this.#connecting = null
+      for (const { resolve } of this.#connecting.splice(0)) resolve()
     }
     if (state === 'closed') {
       this.#wasConnected = false
@@ -303,8 +293,7 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** Closed: whoever still waits is told why, before the application hears of it and may begin again. */
   #over(error: ClientError): void {
-    this.#connecting?.reject(error)
-    this.#connecting = null
+    for (const { reject } of this.#connecting.splice(0)) reject(error)
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
     const ended = [...this.#channels.values()]
@@ -400,7 +389,7 @@ export class Client<Channels extends object = ChannelMap> {
   // The application's code
 
   #emit<Name extends keyof ClientEvents>(name: Name, event: ClientEvents[Name]): void {
-    for (const listener of [...this.#heard[name]]) this.#guard(() => listener(event))
+    for (const [heard, listener] of [...this.#listeners]) if (heard === name) this.#guard(() => listener(event as never))
   }
 
   /** What the application throws out of a callback is its own, and stops nothing here. */
@@ -417,7 +406,7 @@ export class Client<Channels extends object = ChannelMap> {
   #outgoing(message: Record<string, unknown>): void {
     if (this.#extensions.size === 0) return
     this.#guard(() => {
-      const changed = this.#through('outgoing', { ...message }, [...this.#extensions.values()])
+      const changed = this.#through('outgoing', { ...message })
       if (changed === null) return
       JSON.stringify(changed) // throws here what would stop the connection there
       for (const field of Object.keys(message)) delete message[field]
@@ -425,11 +414,9 @@ export class Client<Channels extends object = ChannelMap> {
     })
   }
 
-  #through(
-    direction: 'incoming' | 'outgoing',
-    message: Record<string, unknown>,
-    extensions: readonly ClientExtension[],
-  ): Record<string, unknown> | null {
+  #through(direction: 'incoming' | 'outgoing', message: Record<string, unknown>): Record<string, unknown> | null {
+    const extensions = [...this.#extensions.values()]
+    if (direction === 'incoming') extensions.reverse()
     let now: Record<string, unknown> | null = message
     for (const extension of extensions) {
       this.#guard(() => {
@@ -469,6 +456,6 @@ function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBack
 function bytesOf(data: unknown, extra: Extra | undefined): [data: unknown, extra: Extra | undefined] {
   if (!(data instanceof Uint8Array)) return [data, extra]
   const { last = true, meta, ...rest } = (extra ?? {}) as Extra & Partial<BinaryData>
-  const { data: text, ext } = binaryMessage({ bytes: data, last, ...(meta === undefined ? null : { meta }) })
+  const { data: text, ext } = binaryMessage({ bytes: data, last, meta } as BinaryData)
   return [text, { ...rest, ext: { ...(rest['ext'] as object | undefined), ...ext } }]
 }

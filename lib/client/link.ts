@@ -6,7 +6,7 @@
 // after `closed` nothing is: no alarm, no socket, no request.
 
 import { ClientHalf } from '../../bayeux/client.js'
-import type { ClientFailure, ClientSink, ClientState, Lane, SavedSession } from '../../bayeux/client-sink.js'
+import type { ClientSink, ClientState, Lane, SavedSession } from '../../bayeux/client-sink.js'
 import { callbackPolling, longPolling, type Requests } from './http.js'
 import type { Extra, Line, LineEvents, Settings, TokenSource, TransportName } from './line.js'
 import type { Socket, Surroundings } from './surroundings.js'
@@ -182,7 +182,7 @@ export class Link implements Line {
         on.reply(reply)
       },
       failure: (code, detail) => {
-        this.#failed(code)
+        this.#failed()
         on.failure(code, detail)
       },
       state: (state, ...why) => {
@@ -325,11 +325,8 @@ export class Link implements Line {
   }
 
   /** The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
-  #failed(code: ClientFailure): void {
-    const broken = this.state === 'broken' || this.state === 'handshaking'
-    const network = code === 'CONNECTION_FAILED' || code === 'TIMEOUT'
-    if (broken && network && this.#half.kind === 'http' && this.#fallbacks === 0 && this.#wanted)
-      this.#half.useNext('websocket', this.#around.now())
+  #failed(): void {
+    if (this.#fallbacks === 0 && this.#wanted) this.#half.useNext('websocket', this.#around.now())
   }
 
   #planUpgrade(now: number): void {

@@ -156,7 +156,8 @@ class Life {
         change(text, message => ({ ...message, unknown: [1], clientId2: {}, ext: { ...(message['ext'] as Json), x: 1 } })),
       ],
       () => [GARBAGE[n % GARBAGE.length]!],
-      text => (lossy(this.#last) ? [this.#last] : [text]),
+      // over HTTP what comes beside a connect is taken as it is
+      (text, way) => (lossy(this.#last) && (way === 'websocket' || !carries(this.#last)) ? [this.#last] : [text]),
       text => {
         if (!lossy(text)) return [text]
         this.#kept = text
