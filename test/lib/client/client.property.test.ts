@@ -241,7 +241,9 @@ t.test('no promise hangs, nothing is given twice, nothing is lost with ack, and 
       life.connect()
       for (const [op, n] of script) {
         await life.act(op, n)
+        await turn()
         const { alarms, sockets, requests, listeners } = life.page.left as Record<string, number>
+        if (life.client.state !== 'closed' && alarms === 0) life.faults.push('nothing will ring')
         if (alarms! > 2 || sockets! > 2 || requests! > 2 || listeners! > 1) life.faults.push(JSON.stringify(life.page.left))
       }
       await life.heal()
