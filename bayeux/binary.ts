@@ -34,16 +34,14 @@ export function encodeZ85(bytes: Uint8Array): string {
 
 /** Z85 to bytes. @throws {RangeError} a character outside the alphabet, or a group that no bytes give */
 export function decodeZ85(text: string): Uint8Array {
-  if (text.length % 5 === 1) throw new RangeError('Z85: one digit left over')
   const bytes = new Uint8Array(Math.floor((text.length * 4) / 5))
   for (let i = 0, at = 0; i < text.length; i += 5) {
     let value = 0
     for (let j = 0; j < 5; j++) {
       const digit = i + j < text.length ? DIGITS.get(text[i + j]!) : 84
-      if (digit === undefined) throw new RangeError(`Z85: not a digit at ${i + j}`)
-      value = value * 85 + digit
+      value = value * 85 + (digit ?? Number.NaN)
     }
-    if (value > 0xffffffff) throw new RangeError(`Z85: out of range at ${i}`)
+    if (!(value <= 0xffffffff) || text.length - i === 1) throw new RangeError(`not Z85 at ${i}`)
     for (let j = 3; j >= 0 && at < bytes.length; j--) bytes[at++] = Math.floor(value / 256 ** j) % 256
   }
   return bytes
@@ -55,7 +53,7 @@ export function binaryMessage(content: BinaryData): {
   ext: Readonly<Record<string, unknown>>
 } {
   const { bytes, last, meta } = content
-  return { data: { data: encodeZ85(bytes), last, ...(meta === undefined ? null : { meta }) }, ext: { binary: {} } }
+  return { data: { data: encodeZ85(bytes), last, meta }, ext: { binary: {} } }
 }
 
 /** The bytes of a message; null when it carries none. @throws {RangeError} the text is not Z85 */

@@ -166,8 +166,7 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** Sends what waits and ends the session. @returns fulfilled once it is closed */
   close(): Promise<void> {
-    const { state } = this.#line
-    if (state === 'new' || state === 'closed') return Promise.resolve()
+    if (this.#line.state === 'closed') return Promise.resolve()
     return new Promise(resolve => {
       this.#closing.push(resolve)
       this.#line.disconnect()
@@ -397,8 +396,8 @@ export class Client<Channels extends object = ChannelMap> {
     try {
       act()
     } catch (error) {
-      if (typeof reportError === 'function') reportError(error)
-      else console.error(error)
+      const report = globalThis.reportError ?? console.error
+      report(error)
     }
   }
 
@@ -432,7 +431,7 @@ export class Client<Channels extends object = ChannelMap> {
 function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBacklog'>): Settings {
   const base = globalThis.location?.href
   const absolute = new URL(url, base === 'about:blank' ? undefined : base)
-  if (!/^https?:$/.test(absolute.protocol)) throw new TypeError(`not an http or https URL: ${url}`)
+  if (!/^https?:$/.test(absolute.protocol)) throw new TypeError(`not an http URL: ${url}`)
   absolute.hash = ''
   const { transports = ['websocket', 'long-polling'] } = options
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))

@@ -26,6 +26,8 @@ interface Trial {
   open: boolean
   /** Something came over it. */
   proved: boolean
+  /** Until when it has to open, and what was sent first has to be answered. */
+  by: number
 }
 
 export class Link implements Line {
@@ -43,9 +45,6 @@ export class Link implements Line {
   #wanted: boolean
   #used: Trial | null = null
   #spare: Trial | null = null
-  /** Until when the socket in use has to open, and then to say something. */
-  #proveBy = NEVER
-  #spareBy = NEVER
   #upgradeAt = NEVER
   /** How often HTTP had to stand in for WebSocket, one after the other. */
   #fallbacks = 0
@@ -65,7 +64,7 @@ export class Link implements Line {
     const { transports, url } = settings
     this.#http = transports.find(name => name !== 'websocket') ?? null
     this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
-    if (!this.#wanted && this.#http === null) throw new TypeError('no transport: WebSocket is not to be had here')
+    if (!this.#wanted && this.#http === null) throw new TypeError('no transport to be had here')
     const answers = {
       received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
@@ -153,10 +152,10 @@ export class Link implements Line {
     const now = this.#around.now()
     this.#callOff()
     if (now - this.#alarmAt > LATE) this.#check(now)
-    if (this.#proveBy <= now) this.#lost('the WebSocket is mute', now)
-    if (this.#spareBy <= now) this.#spareLost(now)
-    if (this.#upgradeAt <= now) this.#tryUpgrade(now)
-    const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
+    if (byOf(this.#used) <= now) this.#lost('the WebSocket is mute', now)
+    if (byOf(this.#spare) <= now) this.#spareLost(now)
+    if (this.#upgradeAt <= now) this.#tryUpgrade()
+    const at = Math.min(this.#half.tick(now), byOf(this.#used), byOf(this.#spare), this.#upgradeAt)
     if (this.state === 'closed' || this.state === 'new') return
     this.#alarmAt = Math.min(at, now + LOOK)
     this.#callOff = this.#around.after(Math.max(0, this.#alarmAt - now), () => this.#ring())
@@ -165,7 +164,7 @@ export class Link implements Line {
   #rest(): void {
     this.#callOff()
     this.#deaf()
-    this.#alarmAt = this.#proveBy = this.#upgradeAt = NEVER
+    this.#alarmAt = this.#upgradeAt = NEVER
     this.#dropSpare()
   }
 
@@ -221,7 +220,7 @@ export class Link implements Line {
   #transmit(text: string, lane: Lane): void {
     if (this.#half.kind === 'http') return this.#requests.send(text, lane, this.state === 'disconnecting')
     const used = this.#used
-    if (used?.proved === false) this.#proveBy = this.#around.now() + this.#settings.openTimeout
+    if (used?.proved === false) used.by = this.#around.now() + this.#settings.openTimeout
     try {
       used?.socket?.send(text)
     } catch {
@@ -235,29 +234,25 @@ export class Link implements Line {
     if (lane !== undefined) return
     shut(this.#used)
     this.#used = null
-    this.#proveBy = NEVER
   }
 
   // WebSocket
 
   #open(): void {
     const spare = this.#spare
-    const now = this.#around.now()
     if (spare?.open) {
       this.#spare = null
-      this.#spareBy = NEVER
       this.#used = spare
-      this.#half.opened(now)
+      this.#half.opened(this.#around.now())
     } else {
       this.#dropSpare()
-      this.#proveBy = now + this.#settings.openTimeout
       this.#used = this.#connect()
     }
   }
 
   #connect(): Trial {
-    const { url, protocols, headers } = this.#settings
-    const trial: Trial = { socket: null, open: false, proved: false }
+    const { url, protocols, headers, openTimeout } = this.#settings
+    const trial: Trial = { socket: null, open: false, proved: false, by: this.#around.now() + openTimeout }
     try {
       const socket = this.#around.openSocket!(url.replace(/^http/, 'ws'), protocols, headers)
       socket.onopen = () => this.#opened(trial)
@@ -273,12 +268,10 @@ export class Link implements Line {
 
   #opened(trial: Trial): void {
     trial.open = true
+    trial.by = NEVER // until something is sent
     this.#do(now => {
-      if (trial === this.#used) {
-        this.#proveBy = NEVER // until something is sent
-        this.#half.opened(now)
-      } else if (trial === this.#spare) {
-        this.#spareBy = NEVER
+      if (trial === this.#used) this.#half.opened(now)
+      else if (trial === this.#spare) {
         this.#half.useNext('websocket', now) // as soon as nothing is in flight
         if (this.state !== 'connected') this.#half.wake(now)
       }
@@ -290,13 +283,12 @@ export class Link implements Line {
     const moved = !trial.proved && this.state === 'connected'
     trial.proved = true
     this.#fallbacks = 0
-    this.#proveBy = this.#upgradeAt = NEVER
+    trial.by = this.#upgradeAt = NEVER
     this.#do(now => this.#half.received(String(data), now))
     if (moved && this.state === 'connected') this.#on.state('connected')
   }
 
   #closed(trial: Trial, why: string): void {
-    shut(trial)
     if (trial === this.#used) this.#do(now => this.#lost(why, now))
     else if (trial === this.#spare) this.#do(now => this.#spareLost(now))
   }
@@ -304,9 +296,6 @@ export class Link implements Line {
   /** The socket in use is no more. One that never said anything gives way to HTTP at once. */
   #lost(why: string, now: number): void {
     const proved = this.#used?.proved === true
-    shut(this.#used)
-    this.#used = null
-    this.#proveBy = NEVER
     this.#half.failed(now, undefined, why)
     if (proved || this.#http === null || this.state === 'closed') return
     this.#half.use('http', now)
@@ -320,8 +309,7 @@ export class Link implements Line {
   }
 
   #connected(): void {
-    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null)
-      this.#planUpgrade(this.#around.now())
+    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null) this.#planUpgrade()
   }
 
   /** The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
@@ -329,16 +317,15 @@ export class Link implements Line {
     if (this.#fallbacks === 0 && this.#wanted) this.#half.useNext('websocket', this.#around.now())
   }
 
-  #planUpgrade(now: number): void {
+  #planUpgrade(): void {
     const { upgradeBase, upgradeMax } = this.#settings
     const wait = Math.min(upgradeMax, upgradeBase * 2 ** this.#fallbacks++)
-    this.#upgradeAt = now + wait * (0.75 + this.#around.random() / 2)
+    this.#upgradeAt = this.#around.now() + wait * (0.75 + this.#around.random() / 2)
   }
 
-  #tryUpgrade(now: number): void {
+  #tryUpgrade(): void {
     this.#upgradeAt = NEVER
     if (!this.#wanted || this.#half.kind === 'websocket' || this.#spare !== null) return
-    this.#spareBy = now + this.#settings.openTimeout
     this.#spare = this.#connect()
   }
 
@@ -346,13 +333,12 @@ export class Link implements Line {
     this.#dropSpare()
     if (this.#half.kind === 'websocket') return
     this.#half.useNext('http', now)
-    if (this.#wanted) this.#planUpgrade(now)
+    if (this.#wanted) this.#planUpgrade()
   }
 
   #dropSpare(): void {
     shut(this.#spare)
     this.#spare = null
-    this.#spareBy = NEVER
   }
 
   // The page
@@ -392,9 +378,13 @@ export class Link implements Line {
   }
 }
 
+function byOf(trial: Trial | null): number {
+  return trial?.by ?? NEVER
+}
+
 function shut(trial: Trial | null): void {
-  const socket = trial?.socket ?? null
-  if (socket === null) return
+  const socket = trial?.socket
+  if (!socket) return
   socket.onopen = socket.onmessage = socket.onclose = null
   socket.onerror = () => {} // of a `ws` closed before it opened
   socket.close(1000)

@@ -84,15 +84,12 @@ function alarms(document: Document | undefined): Surroundings['after'] {
   }
   return (ms, ring) => {
     const n = ++rings
-    const off = (): void => {
+    const off = (): boolean => {
       clearTimeout(timer)
-      ringing.delete(n)
+      return ringing.delete(n)
     }
     const once = (): void => {
-      if (ringing.has(n)) {
-        off()
-        ring()
-      }
+      if (off()) ring()
     }
     const timer = setTimeout(once, ms)
     ringing.set(n, once)

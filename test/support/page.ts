@@ -208,7 +208,7 @@ export class PageSocket extends PageWire implements Socket {
   onopen: ((event: never) => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   onclose: ((event: { code: number; reason: string }) => void) | null = null
-  onerror: ((event: never) => void) | null = null
+  onerror: ((event: { message?: string }) => void) | null = null
   state: 'new' | 'open' | 'closed' = 'new'
   #up = 0
   #down = 0
@@ -260,7 +260,7 @@ export class PageSocket extends PageWire implements Socket {
   end(): void {
     if (this.state === 'closed') return
     this.close()
-    this.onerror?.({} as never)
+    this.onerror?.({})
     this.onclose?.({ code: 1006, reason: '' })
   }
 }

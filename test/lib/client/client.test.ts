@@ -94,6 +94,17 @@ t.test('connect is fulfilled when the session is up, and says so; close ends it 
   t.strictSame(rig.states, ['connecting', 'connected', 'closing', 'closed'])
   t.equal(rig.client.clientId, null)
   t.equal(await rig.get(new Rig().client.close()), undefined, 'when it was never open')
+  const never = new Rig()
+  const waiting = [never.client.publish('/a', 1), never.client.subscribe('/a').ready]
+  const settled = Promise.allSettled(waiting)
+  t.equal(await never.get(never.client.close()), undefined)
+  t.match(
+    await settled,
+    [{ reason: { code: 'DISCONNECTED' } }, { reason: { code: 'DISCONNECTED' } }],
+    'who waited for it is told',
+  )
+  t.equal(await never.get(never.client.connect()), undefined)
+  await never.closed(t)
 })
 
 t.test('close settles what waits, in every state', async t => {

@@ -423,7 +423,7 @@ t.test('what wakes the page ends the backoff, and brings the next try of a WebSo
 })
 
 t.test('a page that is loaded again goes on with its session', async t => {
-  const { page, ...old } = await new Rig().up()
+  const { page, ...old } = await new Rig({}, 'token').up()
   const { world } = page
   old.link.publish('/b', 'in flight')
   page.tell('leave')
@@ -441,7 +441,7 @@ t.test('a page that is loaded again goes on with its session', async t => {
   t.strictSame(next.log(), ['websocket /meta/connect', 'websocket /meta/connect'])
   const copy = new Page(world)
   Object.assign(copy, { storage: page.storage })
-  const other = await new Rig({}, undefined, copy).up()
+  const other = await new Rig({}, 'token', copy).up()
   t.not(other.link.clientId, clientId, 'but no copy of it')
   await rig.closed(t)
 })
@@ -454,7 +454,7 @@ t.test('what was kept of no use is as nothing: too old, broken, forbidden, not w
   const forbidden = () => {
     throw new Error('forbidden')
   }
-  const key = `perihelion:${URL}`
+  const key = `perihelion:${URL} 0`
   const rows: [why: string, settings: Partial<Settings>, act: (page: Page) => void][] = [
     ['older than a minute', {}, page => page.sleep(60_000)],
     ['not JSON', {}, page => page.storage?.setItem(key, '{"clientId":')],
@@ -486,6 +486,32 @@ t.test('what was kept of no use is as nothing: too old, broken, forbidden, not w
   off.page.tell('leave')
   t.equal(off.page.storage?.getItem(key), null)
   t.end()
+})
+
+t.test('a reload keeps no session for another user', async t => {
+  for (const [before, after] of [
+    ['mine', 'another'],
+    ['mine', undefined],
+    [() => 'mine', () => 'mine'],
+  ] as const) {
+    const old = await new Rig({}, before).up()
+    old.page.tell('leave')
+    const next = new Page(old.world)
+    Object.assign(next, { storage: old.page.storage })
+    const rig = await new Rig({}, after, next).up()
+    t.not(rig.link.clientId, old.link.clientId, `${before} ${after}`)
+    t.equal(rig.link.state, 'connected')
+  }
+  t.end()
+})
+
+t.test('a socket that waits for the token is not mute', async t => {
+  const rig = new Rig({}, () => new Promise(resolve => rig.world.plan(9_000, () => resolve('slow'))))
+  rig.link.start()
+  await rig.world.pass(9_500)
+  t.strictSame(rig.events('failure'), [])
+  t.strictSame([rig.link.state, rig.link.transport], ['connected', 'websocket'])
+  await rig.closed(t)
 })
 
 t.test('what is no Bayeux is a failure with a code and a retry with a backoff; then the session goes on', async t => {
