@@ -234,7 +234,7 @@ export class SharedLine implements Line {
       case 'message':
       case 'reply': {
         const message = on.incoming(news[1])
-        return message === null ? undefined : on[news[0]](message)
+        return typeof message?.channel === 'string' ? on[news[0]](message) : undefined
       }
       case 'settled':
         return on.settled(news[1], news[2], news[3])

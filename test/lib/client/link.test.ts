@@ -214,6 +214,46 @@ t.test('a spare socket carries the next try when the connection breaks', async t
   await rig.closed(t)
 })
 
+t.test(
+  'no alarm is set for longer than ten seconds, whatever the options and the advice: timers cannot count for ever',
+  async t => {
+    const rig = new Rig({
+      openTimeout: 2 ** 40,
+      replyTimeout: 2 ** 40,
+      callTimeout: 2 ** 40,
+      upgradeBase: 2 ** 40,
+      upgradeMax: 2 ** 45,
+    })
+    const lengths: number[] = []
+    const { after } = rig.page
+    rig.page.after = (ms, ring) => {
+      lengths.push(ms)
+      return after.call(rig.page, ms, ring)
+    }
+    rig.page.bend = text => [text.replace(/"interval":0/, '"interval":1e300')]
+    rig.page.sockets = 'refused'
+    await rig.up()
+    await rig.world.pass(100_000)
+    t.ok(lengths.length > 10 && lengths.every(ms => ms >= 0 && ms <= 10_000), `${lengths}`)
+  },
+)
+
+t.test('a socket that cannot send any more breaks nothing: it tells its end itself', async t => {
+  const rig = await new Rig().up()
+  const [socket] = rig.page.open
+  socket!.send = () => {
+    throw new Error('closing')
+  }
+  const id = rig.link.publish('/b', 1)
+  await rig.world.pass(10)
+  t.strictSame(rig.events(), [])
+  socket?.end()
+  await rig.world.pass(2_000)
+  t.strictSame(rig.events('settled'), [`settled ${id} CONNECTION_FAILED`])
+  t.equal(rig.link.state, 'connected')
+  await rig.closed(t)
+})
+
 t.test('a spare socket goes with the session', async t => {
   const rig = new Rig()
   rig.page.sockets = 'refused'

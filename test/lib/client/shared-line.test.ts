@@ -336,7 +336,7 @@ t.test('batches, calls, service channels, extensions and limits are as without a
   const tab = office.tab()
   tab.client.registerExtension('mine', {
     outgoing: message => ({ ...message, ext: { mine: 1 } }),
-    incoming: message => (message['data'] === 'drop' ? null : message),
+    incoming: message => (message['data'] === 'drop' ? null : message['data'] === 'no message' ? { data: 1 } : message),
   })
   const news = tab.client.subscribe('/service/news', ({ data }) => tab.heard.push(data))
   t.equal(await tab.get(news.ready), undefined)
@@ -361,7 +361,8 @@ t.test('batches, calls, service channels, extensions and limits are as without a
   })
   t.equal(await tab.get(tab.client.call('/echo', 'hello')), 'hello')
   for (const session of office.world.engine.server.sessions())
-    for (const data of ['drop', 'news']) office.world.engine.server.deliver(session, '/service/news', data, {}, office.world.now)
+    for (const data of ['drop', 'no message', 'news'])
+      office.world.engine.server.deliver(session, '/service/news', data, {}, office.world.now)
   await office.pass()
   t.strictSame(tab.heard, ['news'])
   t.ok(tab.client.serverTime() > 0)
