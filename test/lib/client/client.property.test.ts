@@ -11,7 +11,21 @@ type Json = Record<string, unknown>
 
 const OPS = [
   ...(['wait', 'wait', 'wait', 'wait', 'push', 'push', 'push', 'publish', 'call', 'subscribe', 'loop', 'leave'] as const),
-  ...(['batch', 'sockets', 'http', 'bend', 'bend', 'bend', 'cut', 'expire', 'kick', 'page', 'close', 'connect'] as const),
+  ...([
+    'batch',
+    'sockets',
+    'http',
+    'bend',
+    'bend',
+    'bend',
+    'cut',
+    'expire',
+    'kick',
+    'page',
+    'close',
+    'connect',
+    'reload',
+  ] as const),
 ]
 type Op = (typeof OPS)[number]
 const WAITS = [1, 40, 900, 5_000, 12_000, 45_000, 130_000]
@@ -39,16 +53,19 @@ const ADVICES: Json[] = [
 /** One life of a client. `faults`: what must not be. */
 class Life {
   readonly world: World
-  readonly page: Page
-  readonly client: Client
+  page: Page
+  client: Client
   readonly faults: string[] = []
   readonly random: () => number
   /** Promises and loops that have not come to an end. */
   open = 0
   settled = 0
+  /** Pages; what one waited for is nobody's when the next is there. */
+  pages = 0
   pushed = 0
   given = 0
-  readonly subscriptions: Subscription[] = []
+  resumed = 0
+  subscriptions: Subscription[] = []
   /** What each session of the server was to be sent on /always. */
   readonly due = new Map<string, number[]>()
   /** Of the subscription to /always in use. */
@@ -61,7 +78,7 @@ class Life {
   constructor(
     seed: number,
     readonly ack: boolean,
-    transports: readonly ('websocket' | 'long-polling')[],
+    readonly transports: readonly ('websocket' | 'long-polling')[],
   ) {
     this.world = new World(seed, { timeout: 20_000, maxInterval: 60_000, trustClientSession: true })
     this.random = generator(seed)
@@ -69,16 +86,41 @@ class Life {
     this.page.latency = () => 1 + Math.floor(this.random() * 300)
     this.page.random = () => this.random()
     this.page.bend = (text, way) => this.#bend(text, way)
-    this.client = new Client('http://server/cometd', { ack, transports }, this.page)
-    this.client.on('error', error => {
+    this.client = this.start()
+  }
+
+  start(): Client {
+    const { ack, transports } = this
+    const client = new Client('http://server/cometd', { ack, transports }, this.page)
+    client.on('error', error => {
       if (!/^[A-Z_]+$/.test(error.code)) this.faults.push(`error ${error.code}`)
     })
+    return client
+  }
+
+  /** The page is loaded again, and goes on where the session does. */
+  reload(): void {
+    const { clientId } = this.client
+    this.page = this.page.reload()
+    this.pages++
+    this.open = 0
+    this.subscriptions = []
+    this.client = this.start()
+    const heard = this.heard
+    this.always = null
+    this.connect()
+    if (clientId !== null && this.client.clientId === clientId) {
+      this.heard.push(...heard)
+      this.resumed++
+    }
   }
 
   /** Every promise of the client has to come to an end, whatever end. */
   watch(promise: Promise<unknown>): void {
     this.open++
+    const page = this.pages
     const over = (): void => {
+      if (page !== this.pages) return
       this.open--
       this.settled++
     }
@@ -190,6 +232,7 @@ class Life {
     else if (op === 'expire') for (const session of server.sessions()) server.expire(session, world.now)
     else if (op === 'kick' && n % 3 === 0) for (const session of server.sessions()) server.disconnect(session, world.now)
     else if (op === 'page') page.tell((['wake', 'leave', 'back'] as const)[n % 3]!)
+    else if (op === 'reload' && n % 2 === 0) this.reload()
     else if (op === 'close' && n % 3 === 0) this.watch(client.close())
     else if (op === 'connect') this.connect()
   }
@@ -226,7 +269,7 @@ t.test('no promise hangs, nothing is given twice, nothing is lost with ack, and 
     process.off('unhandledRejection', note)
     Reflect.deleteProperty(globalThis, 'reportError')
   })
-  const seen = { connected: 0, closed: 0, given: 0, settled: 0 }
+  const seen = { connected: 0, closed: 0, given: 0, settled: 0, resumed: 0 }
   const life = fc.record({
     seed: fc.integer(),
     ack: fc.boolean(),
@@ -265,10 +308,14 @@ t.test('no promise hangs, nothing is given twice, nothing is lost with ack, and 
       if (unhandled.length > 0) life.faults.push(`unhandled: ${unhandled.splice(0)}`)
       seen.given += life.given
       seen.settled += life.settled
+      seen.resumed += life.resumed
       if (life.faults.length > 0) throw new Error(life.faults.join('; '))
     }),
     { numRuns: 250, seed },
   )
   t.comment(seen)
-  t.ok(seen.connected > 25 && seen.closed > 10 && seen.given > 500 && seen.settled > 500, 'the script reaches what it should')
+  t.ok(
+    seen.connected > 25 && seen.closed > 10 && seen.given > 500 && seen.settled > 500 && seen.resumed > 50,
+    'the script reaches what it should',
+  )
 })
