@@ -12,17 +12,27 @@ import type { Surroundings } from './surroundings.js'
 
 /** What a tab asks for. `number` is the tab's own, for the answer. */
 export type Wish =
-  /** `lock`: released when the tab is gone; '' where there are no locks. `token`: true to be asked for it. */
-  | readonly ['join', lock: string, token: string | boolean]
+  /** `token`: true to be asked for it. */
+  | readonly ['join', token: string | boolean]
+  /** Held by the tab; released when it is gone. */
+  | readonly ['lock', name: string]
   | readonly ['start' | 'wake' | 'leave' | 'gone']
   | readonly ['subscribe' | 'unsubscribe', number: string, channel: string, extra: Extra | undefined]
   | readonly ['publish' | 'call', number: string, target: string, data: unknown, extra: Extra]
   | readonly ['batch', wishes: readonly Wish[]]
-  | readonly ['token', token: string | null]
+  | readonly ['token', token: string | null, why?: string]
 
 /** What the worker tells. */
 export type News =
-  | readonly ['state', state: ClientState, clientId: string | null, transport: TransportName | null, offset: number | null]
+  | readonly [
+      'state',
+      state: ClientState,
+      clientId: string | null,
+      transport: TransportName | null,
+      offset: number | null,
+      why?: LineFailure | undefined,
+      detail?: string | undefined,
+    ]
   | readonly ['message' | 'reply', message: PeerMessage]
   | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
@@ -57,6 +67,8 @@ export class SharedLine implements Line {
   readonly #ids = new Map<string, string>()
   readonly #wanted = new Set<string>()
   #deaf: () => void = () => {}
+  /** Calls off the alarm: the worker is silent, or does not say that this tab has left. */
+  #heardInTime: () => void = () => {}
 
   /** @param another makes a worker in the place of one that died; null where none can be had any more */
   constructor(
@@ -80,6 +92,7 @@ export class SharedLine implements Line {
     this.#unheard = []
     this.#port = port
     port.onmessage = ({ data }) => {
+      if (this.#unheard !== null) this.#heardInTime()
       this.#unheard = null
       this.#hear(data)
     }
@@ -87,8 +100,9 @@ export class SharedLine implements Line {
       if (port === this.#port) this.#goAlone()
     }
     worker.onerror = alone
-    this.#around.after(PATIENCE, alone)
-    void this.#join()
+    this.#heardInTime = this.#around.after(PATIENCE, alone)
+    this.#say(['join', typeof this.#token === 'function' ? true : (this.#token ?? false)])
+    this.#lock()
   }
 
   /** The worker has died, as it does with the tab in whose process it was. The session died with it: another one, with all that was wanted. */
@@ -119,7 +133,8 @@ export class SharedLine implements Line {
     this.state = 'handshaking'
     this.#deaf = this.#around.listen(event => {
       if (event === 'back') {
-        void this.#join()
+        this.#lock()
+        this.#say(['start'])
         for (const channel of this.#wanted) this.#say(['subscribe', this.#number(), channel, undefined])
       } else this.#say([event === 'wake' ? 'wake' : 'gone'])
     })
@@ -162,21 +177,19 @@ export class SharedLine implements Line {
     this.state = 'disconnecting'
     this.#on.state('disconnecting')
     this.#say(['leave'])
-    this.#around.after(PATIENCE, () => this.#left())
+    if (this.#unheard === null && this.#alone === null) this.#heardInTime = this.#around.after(PATIENCE, () => this.#left())
   }
 
   /** The lock tells the worker when this tab is gone, however it goes. */
-  async #join(): Promise<void> {
-    const token = typeof this.#token === 'function' ? true : (this.#token ?? false)
+  #lock(): void {
     const locks = globalThis.navigator?.locks
-    let name = ''
-    if (locks !== undefined) {
-      name = `perihelion ${Math.random()}`
-      await new Promise<void>(held => {
-        locks.request(name, () => new Promise(() => held())).catch(() => held()) // never let go
-      })
+    if (locks === undefined) return
+    const name = `perihelion ${this.#around.random()}`
+    const hold = (): Promise<never> => {
+      this.#say(['lock', name])
+      return new Promise(() => {}) // never lets go
     }
-    this.#say(['join', name, token])
+    locks.request(name, hold).catch(() => {}) // forbidden: then the page that leaves must do
   }
 
   #say(wish: Wish): void {
@@ -190,6 +203,7 @@ export class SharedLine implements Line {
     const wishes = this.#unheard
     if (wishes === null || this.#alone !== null) return
     this.#unheard = this.#port.onmessage = null
+    this.#heardInTime()
     this.#port.postMessage(['gone'] satisfies Wish)
     this.#deaf() // the link listens itself
     const link = new Link(this.#settings, this.#token, this.#around, {
@@ -199,8 +213,8 @@ export class SharedLine implements Line {
         this.#ids.delete(id)
       },
       outgoing: () => {}, // seen already
-      state: () => {
-        this.#hear(['state', link.state, link.clientId, link.transport, link.offset])
+      state: (_state, ...why) => {
+        this.#hear(['state', link.state, link.clientId, link.transport, link.offset, ...why])
         if (link.state === 'closed') this.#left()
       },
     })
@@ -261,18 +275,18 @@ export class SharedLine implements Line {
     const on = this.#on
     switch (news[0]) {
       case 'state': {
-        const [, state, clientId, transport, offset] = news
+        const [, state, clientId, transport, offset, ...why] = news
         Object.assign(this, { clientId, transport, offset })
         if (this.state === 'new' || this.state === 'closed' || this.state === 'disconnecting') return
         if (state === 'new') return
         this.state = state
-        if (state === 'closed') this.#deaf()
-        return on.state(state)
+        if (state === 'closed') this.#forget()
+        return on.state(state, ...why)
       }
       case 'message':
       case 'reply': {
         const message = on.incoming(news[1])
-        return message === null ? undefined : on[news[0]](message)
+        return typeof message?.channel === 'string' ? on[news[0]](message) : undefined
       }
       case 'settled':
         this.#pending.delete(news[1])
@@ -300,21 +314,24 @@ export class SharedLine implements Line {
   }
 
   async #tellToken(): Promise<void> {
-    let token: string | null = null
     try {
-      token = typeof this.#token === 'function' ? await this.#token() : null
+      this.#say(['token', typeof this.#token === 'function' ? await this.#token() : null])
     } catch (error) {
-      this.#on.failure('CONNECTION_FAILED', String(error))
+      this.#say(['token', null, String(error)])
     }
-    this.#say(['token', token])
   }
 
   #left(): void {
     if (this.state !== 'disconnecting') return
     this.state = 'closed'
     this.clientId = null
+    this.#heardInTime()
+    this.#forget()
+    this.#on.state('closed', 'DISCONNECTED')
+  }
+
+  #forget(): void {
     this.#wanted.clear()
     this.#deaf()
-    this.#on.state('closed')
   }
 }
