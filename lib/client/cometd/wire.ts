@@ -180,6 +180,7 @@ export class Wire {
       this.#farewell = shown
       // The released connect is on its way, and its reply says the same: closed by then at the latest.
       if (this.#poll?.[1].channel === '/meta/connect' && this.state === 'connected') {
+        this.#depart()
         this.#depart = this.#around.after(PARTING, () => this.#link.disconnect())
         return null
       }
