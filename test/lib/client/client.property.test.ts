@@ -183,10 +183,12 @@ class Life {
     const change = (text: string, act: (message: Json) => Json): string => JSON.stringify((JSON.parse(text) as Json[]).map(act))
     const carries = (text: string): boolean => /"data":/.test(text)
     const lossy = (text: string): boolean => this.ack || !carries(text)
+    /** What a client can know again: deliveries that a connect reply numbers. Those before a kick have none. */
+    const numbered = (text: string): boolean => !carries(text) || (this.ack && text.includes('"/meta/connect"'))
     const bends: ((text: string, way: Way) => readonly string[])[] = [
       text => [text],
       () => [],
-      text => (lossy(text) ? [text, text] : [text]),
+      text => (numbered(text) ? [text, text] : [text]),
       text => [
         change(text, message => (message['id'] === undefined ? message : { ...message, id: String(Number(message['id']) + 1) })),
       ],
@@ -199,7 +201,7 @@ class Life {
       ],
       () => [GARBAGE[n % GARBAGE.length]!],
       // over HTTP what comes beside a connect is taken as it is
-      (text, way) => (lossy(this.#last) && (way === 'websocket' || !carries(this.#last)) ? [this.#last] : [text]),
+      (text, way) => (numbered(this.#last) && (way === 'websocket' || !carries(this.#last)) ? [this.#last] : [text]),
       text => {
         if (!lossy(text)) return [text]
         this.#kept = text
