@@ -94,7 +94,7 @@ export function callbackPolling(document: Document, url: string, on: Answers): R
       script.onload = script.onerror = () => {
         if (over) return
         end()
-        on.failed(lane, 'no answer in the script')
+        on.failed(lane, 'no answer')
       }
       // A script that is dropped runs all the same when it comes, and then finds a function that does nothing.
       running.set(lane, () => {

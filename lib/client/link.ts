@@ -47,6 +47,8 @@ export class Link implements Line {
   #proveBy = NEVER
   #spareBy = NEVER
   #upgradeAt = NEVER
+  /** Sockets that were lost since the last one that said something, without that one: -1 while it is there. */
+  #lostSockets = 1
   /** How often HTTP had to stand in for WebSocket, one after the other. */
   #fallbacks = 0
   #sends = 0
@@ -65,7 +67,7 @@ export class Link implements Line {
     const { transports, url } = settings
     this.#http = transports.find(name => name !== 'websocket') ?? null
     this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
-    if (!this.#wanted && this.#http === null) throw new TypeError('no transport: WebSocket is not to be had here')
+    if (!this.#wanted && this.#http === null) throw new TypeError('no WebSocket here')
     const answers = {
       received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
@@ -153,7 +155,7 @@ export class Link implements Line {
     const now = this.#around.now()
     this.#callOff()
     if (now - this.#alarmAt > LATE) this.#check(now)
-    if (this.#proveBy <= now) this.#lost('the WebSocket is mute', now)
+    if (this.#proveBy <= now) this.#lost('mute WebSocket', now)
     if (this.#spareBy <= now) this.#spareLost(now)
     if (this.#upgradeAt <= now) this.#tryUpgrade(now)
     const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
@@ -293,6 +295,7 @@ export class Link implements Line {
     this.#do(now => this.#half.received(String(data), now))
     if (!first) return
     this.#fallbacks = 0
+    this.#lostSockets = -1
     this.#upgradeAt = NEVER
     if (this.state === 'connected') this.#on.state('connected') // it may have moved here
   }
@@ -303,14 +306,16 @@ export class Link implements Line {
     else if (trial === this.#spare) this.#do(now => this.#spareLost(now))
   }
 
-  /** The socket in use is no more. One that never said anything gives way to HTTP at once. */
+  /**
+   * The socket in use is no more. One that never said anything gives way to HTTP at once; but a session that has lived on WebSocket tries
+   * another one first, since most servers refuse it on HTTP, and what it has not acknowledged is lost with it.
+   */
   #lost(why: string, now: number): void {
-    const proved = this.#used?.proved === true
     shut(this.#used)
     this.#used = null
     this.#proveBy = NEVER
     this.#half.failed(now, undefined, why)
-    if (proved || this.#http === null || this.state === 'closed') return
+    if (this.#http === null || this.state === 'closed' || this.#lostSockets++ < (this.clientId === null ? 0 : 1)) return
     this.#half.use('http', now)
   }
 

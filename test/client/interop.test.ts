@@ -185,3 +185,33 @@ t.test('in Node the cookie of the handshake comes with all that follows, without
   )
   await without.close()
 })
+
+// HTTP may not go on with a session that was begun on WebSocket, so that what is not acknowledged yet would be lost with it.
+t.test('a session on WebSocket whose next socket does not open tries another one before it turns to HTTP', async t => {
+  const { port } = await servers[0].start(t)
+  const way = await openWay(port)
+  t.teardown(() => way.close())
+  const [client, other] = [new Client(urlOf(way.port), { backoffBase: 10 }), new Client(urlOf(port))]
+  t.teardown(() => Promise.all([client.close(), other.close()]))
+  await Promise.all([client.connect(), other.connect()])
+  const heard: unknown[] = []
+  let all: () => void
+  const done = new Promise<void>(resolve => {
+    all = resolve
+  })
+  await client.subscribe('/kept', ({ data }) => heard.push(data) === 3 && all()).ready
+  const { clientId } = client
+  const failures: string[] = []
+  client.on('error', ({ detail }) => {
+    failures.push(detail)
+    if (failures.length === 2) way.pass('all')
+  })
+  way.pass('no sockets')
+  way.cut('idle')
+  for (let n = 0; n < 3; n++) await other.publish('/kept', n)
+  await within(done, () => `three messages: ${heard}; ${failures}`)
+  t.strictSame(heard, [0, 1, 2])
+  t.equal(client.clientId, clientId, 'in the same session')
+  t.equal(client.transport, 'websocket')
+  t.equal(failures.length, 2, `the loss and one socket that did not open: ${failures}`)
+})
