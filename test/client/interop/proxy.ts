@@ -10,6 +10,8 @@ export interface Way {
   readonly port: number
   /** Cuts that were done. */
   readonly cuts: readonly string[]
+  /** When connections came, in ms of `performance.now`, also those that were not let in. */
+  readonly tries: readonly number[]
   /** The client's bytes on all connections, as text, in order of arrival. */
   readonly sent: string
   /** `idle`: at once. `half`, `whole`: at the server's next bytes, when so much of them was passed on. */
@@ -22,6 +24,7 @@ export interface Way {
 export async function openWay(target: number): Promise<Way> {
   const open = new Set<Socket>()
   const cuts: string[] = []
+  const tries: number[] = []
   const sent: string[] = []
   let armed: 'half' | 'whole' | null = null
   let passable: Passable = 'all'
@@ -30,6 +33,7 @@ export async function openWay(target: number): Promise<Way> {
     for (const socket of open) socket.destroy()
   }
   const server = createServer({ noDelay: true }, near => {
+    tries.push(performance.now())
     if (passable === 'nothing') return void near.destroy()
     const far = connect({ port: target, host: '127.0.0.1', noDelay: true })
     for (const [socket, other] of [[near, far] as const, [far, near] as const]) {
@@ -59,6 +63,7 @@ export async function openWay(target: number): Promise<Way> {
   return {
     port: (server.address() as AddressInfo).port,
     cuts,
+    tries,
     get sent() {
       return sent.join('')
     },
