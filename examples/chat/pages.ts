@@ -26,7 +26,7 @@ const POLICY = [
 const DOJO_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
 /**
- * Serves the chat at `/`, the npm `cometd` client and Dojo under `/vendor/`.
+ * Serves the chat at `/`, and Dojo under `/vendor/`; the other client libraries are the Bayeux server's own.
  *
  * @param bayeuxPath where the Bayeux server answers, told to the pages
  */
@@ -39,7 +39,7 @@ export async function pages(app: FastifyInstance, bayeuxPath: string): Promise<v
     })
     child.get('/config.json', async () => ({ bayeux: bayeuxPath }))
     await child.register(fastifyStatic, { root: publicDirectory(), prefix: '/', wildcard: false })
-    for (const name of ['cometd', 'dojo', 'dojox']) {
+    for (const name of ['dojo', 'dojox']) {
       await child.register(fastifyStatic, {
         root: packageDirectory(name),
         prefix: `/vendor/${name}/`,

@@ -46,6 +46,8 @@ export class Link implements Line {
   #used: Trial | null = null
   #spare: Trial | null = null
   #upgradeAt = NEVER
+  /** Sockets that were lost since the last one that said something, without that one: -1 while it is there. */
+  #lostSockets = 1
   /** How often HTTP had to stand in for WebSocket, one after the other. */
   #fallbacks = 0
   #sends = 0
@@ -284,6 +286,7 @@ export class Link implements Line {
     trial.proved = true
     this.#fallbacks = 0
     trial.by = this.#upgradeAt = NEVER
+    this.#lostSockets = -1
     this.#do(now => this.#half.received(String(data), now))
     if (moved && this.state === 'connected') this.#on.state('connected')
   }
@@ -293,11 +296,13 @@ export class Link implements Line {
     else if (trial === this.#spare) this.#do(now => this.#spareLost(now))
   }
 
-  /** The socket in use is no more. One that never said anything gives way to HTTP at once. */
+  /**
+   * The socket in use is no more. One that never said anything gives way to HTTP at once; but a session that has lived on WebSocket tries
+   * another one first, since most servers refuse it on HTTP, and what it has not acknowledged is lost with it.
+   */
   #lost(why: string, now: number): void {
-    const proved = this.#used?.proved === true
     this.#half.failed(now, undefined, why)
-    if (proved || this.#http === null || this.state === 'closed') return
+    if (this.#http === null || this.state === 'closed' || this.#lostSockets++ < (this.clientId === null ? 0 : 1)) return
     this.#half.use('http', now)
   }
 

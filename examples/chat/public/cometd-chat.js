@@ -1,7 +1,7 @@
 // One room on the API of CometD's JavaScript library: what an application looks like that was written for it.
 //
 // Knows: the chat's channels (service.ts lists them), what to do again in each new session, as that library leaves it to its user.
-// Does not know: whose build of the library it is. How a conversation is kept and drawn: places.js, log.js.
+// Does not know: that the library is ours and not CometD's. How a conversation is kept and drawn: places.js, log.js.
 import { avatar, element, Log, names } from './log.js'
 import { Place } from './places.js'
 import { keep, kept, randomId } from './store.js'
@@ -11,7 +11,7 @@ const TYPING_SENT = 2_500
 const $ = id => document.getElementById(id)
 
 const { bayeux } = await (await fetch('config.json')).json()
-globalThis.org = { cometd: await import('./vendor/cometd/cometd.js') } // once our own build is there: await import(`${bayeux}/cometd.js`)
+await import(`${bayeux}/cometd.js`) // what a script element does on pages that know its address
 const cometd = new globalThis.org.cometd.CometD()
 
 const me = { nick: kept('cometd.nick', ''), key: kept('cometd.key', '') || keep('cometd.key', randomId(32)) }
