@@ -131,7 +131,6 @@ t.test('pages come with a strict policy, libraries from the packages, and nothin
     '/cometd.html',
     '/chat.js',
     '/config.json',
-    '/cometd/cometd.js',
     '/vendor/dojo/dojo.js',
     '/vendor/dojox/cometd.js',
   ]) {

@@ -264,28 +264,36 @@ t.test('a spare socket goes with the session', async t => {
   await rig.closed(t)
 })
 
-t.test('a WebSocket that worked and breaks is opened again, with the same session; long-polling only if it does not', async t => {
-  const rig = await new Rig().up()
-  const { clientId } = rig.link
-  rig.page.open[0]?.end()
-  rig.link.publish('/b', 1)
-  rig.publish(1)
-  await rig.world.pass(2_000)
-  t.match(rig.events(), [
-    'state broken websocket',
-    /^failure CONNECTION_FAILED/,
-    'message 1',
-    'state connected websocket',
-    /^settled \d+ null$/,
-  ])
-  t.equal(rig.link.clientId, clientId)
-  rig.page.sockets = 'refused'
-  rig.page.open[0]?.end()
-  await rig.world.pass(2_000)
-  t.equal(rig.link.transport, 'long-polling')
-  t.equal(rig.link.clientId, clientId)
-  await rig.closed(t)
-})
+t.test(
+  'a WebSocket that worked and breaks is opened again, with the same session; long-polling only if it does not open twice',
+  async t => {
+    const rig = await new Rig().up()
+    const { clientId } = rig.link
+    rig.page.open[0]?.end()
+    rig.link.publish('/b', 1)
+    rig.publish(1)
+    await rig.world.pass(2_000)
+    t.match(rig.events(), [
+      'state broken websocket',
+      /^failure CONNECTION_FAILED/,
+      'message 1',
+      'state connected websocket',
+      /^settled \d+ null$/,
+    ])
+    t.equal(rig.link.clientId, clientId)
+    rig.page.sockets = 'refused'
+    const tried = rig.page.urls.length
+    rig.page.open[0]?.end()
+    await rig.world.pass(6_000)
+    t.equal(rig.link.transport, 'long-polling')
+    t.strictSame(
+      rig.page.urls.slice(tried, tried + 3).map(url => url.slice(0, 2)),
+      ['ws', 'ws', 'ht'],
+    )
+    t.equal(rig.link.clientId, clientId)
+    await rig.closed(t)
+  },
+)
 
 t.test('while nothing works, WebSocket and long-polling are tried by turns', async t => {
   const rig = new Rig()
