@@ -20,7 +20,6 @@ export interface BinaryData {
 export function encodeZ85(bytes: Uint8Array): string {
   let text = ''
   for (let i = 0; i < bytes.length; i += 4) {
-    const taken = Math.min(4, bytes.length - i)
     let value = 0
     for (let j = 0; j < 4; j++) value = value * 256 + (bytes[i + j] ?? 0)
     let digits = ''
@@ -28,24 +27,21 @@ export function encodeZ85(bytes: Uint8Array): string {
       digits = ALPHABET[value % 85]! + digits
       value = Math.floor(value / 85)
     }
-    text += digits.slice(0, taken + 1)
+    text += digits.slice(0, bytes.length - i + 1)
   }
   return text
 }
 
 /** Z85 to bytes. @throws {RangeError} a character outside the alphabet, or a group that no bytes give */
 export function decodeZ85(text: string): Uint8Array {
-  const rest = text.length % 5
-  if (rest === 1) throw new RangeError('Z85: one digit left over')
-  const bytes = new Uint8Array(Math.floor(text.length / 5) * 4 + (rest === 0 ? 0 : rest - 1))
+  const bytes = new Uint8Array(Math.floor((text.length * 4) / 5))
   for (let i = 0, at = 0; i < text.length; i += 5) {
     let value = 0
     for (let j = 0; j < 5; j++) {
       const digit = i + j < text.length ? DIGITS.get(text[i + j]!) : 84
-      if (digit === undefined) throw new RangeError(`Z85: not a digit at ${i + j}`)
-      value = value * 85 + digit
+      value = value * 85 + (digit ?? Number.NaN)
     }
-    if (value > 0xffffffff) throw new RangeError(`Z85: out of range at ${i}`)
+    if (!(value <= 0xffffffff) || text.length - i === 1) throw new RangeError(`not Z85 at ${i}`)
     for (let j = 3; j >= 0 && at < bytes.length; j--) bytes[at++] = Math.floor(value / 256 ** j) % 256
   }
   return bytes
@@ -57,7 +53,7 @@ export function binaryMessage(content: BinaryData): {
   ext: Readonly<Record<string, unknown>>
 } {
   const { bytes, last, meta } = content
-  return { data: { data: encodeZ85(bytes), last, ...(meta === undefined ? null : { meta }) }, ext: { binary: {} } }
+  return { data: { data: encodeZ85(bytes), last, meta }, ext: { binary: {} } }
 }
 
 /** The bytes of a message; null when it carries none. @throws {RangeError} the text is not Z85 */

@@ -69,14 +69,15 @@ export interface ClientSink {
   settled(id: string, code: ClientFailure | null, reply: PeerMessage | null): void
   /** Trouble of the connection or session, retried unless `closed`. `detail`: the peer's error, or the start of its text. */
   failure(code: ClientFailure, detail: string): void
-  state(state: ClientState): void
+  /** `closed` comes with why: DISCONNECTED where it was the application's wish; all else is told by `failure` once more. */
+  state(state: ClientState, why?: ClientFailure, detail?: string): void
   /** 0 ≤ n < 1, for jitter. */
   random(): number
   /** May add to a message (`ext`, application fields) before it is made into JSON; sees handshake and connect too. */
   outgoing?(message: Record<string, unknown>): void
   /** Sees each message first, and gives what is to be heard in its place; null for nothing. */
   incoming?(message: PeerMessage): PeerMessage | null
-  /** A subscription that could not be made again in a new session is no more. */
+  /** A subscription that could not be made again in a new session is no more; without this hook, `failure` tells. */
   unrestored?(channel: string, code: ClientFailure, reply: PeerMessage | null): void
 }
 
@@ -93,7 +94,7 @@ export const clientDefaults = {
   /** ms: the nth try waits between 0 and base × 2ⁿ, at most max (full jitter), beyond the advised interval. */
   backoffBase: 1_000,
   backoffMax: 60_000,
-  /** Make subscriptions again in each new session; without, they end with the old one. */
+  /** Make subscriptions again in each new session, and ask again for what was lost on the way; without, they end with the old session, or fail. */
   restore: true,
   /** Messages that may wait to be sent. */
   maxQueue: 10_000,

@@ -28,7 +28,6 @@ const SAMPLES = 10 // timesync, as CometD averages
 
 /** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, and `done`, a call answered early. */
 interface Entry {
-  readonly number: number
   readonly id: string
   readonly channel: string
   /** Of a subscribe, to be made again in the next session. */
@@ -73,6 +72,8 @@ export class ClientHalf {
   #next: TransportKind | null = null
   #openBy = NEVER
   #poll: Poll | null = null
+  /** On another transport, until that has answered: nothing but the connect is risked. */
+  #moving = false
   /** How long the next connect, which is not to be held, may take; 0: it is one as always. */
   #proof = 0
   /** When the next handshake or connect goes out; the earliest that advice allows, whatever the backoff. */
@@ -134,10 +135,7 @@ export class ClientHalf {
   handshake(now: number): void {
     if (this.#state !== 'new' && this.#state !== 'closed') return
     this.#advice = { ...ADVICE }
-    this.#tries = 0
-    this.#earliest = this.#dueAt = now
-    this.#go('start')
-    this.#pump(now)
+    this.#begin('start', now)
   }
 
   /** What another half needs to go on with this session; null while there is none. */
@@ -155,9 +153,13 @@ export class ClientHalf {
     this.#ack = ack
     this.#lastId = Math.max(this.#lastId, lastId)
     this.#session++
+    this.#begin('resume', now)
+  }
+
+  #begin(event: Event, now: number): void {
     this.#tries = 0
     this.#earliest = this.#dueAt = now
-    this.#go('resume')
+    this.#go(event)
     this.#pump(now)
   }
 
@@ -189,7 +191,7 @@ export class ClientHalf {
 
   /** @throws {RangeError} no batch is open */
   endBatch(now: number): void {
-    if (this.#batches === 0) throw new RangeError('endBatch without startBatch')
+    if (this.#batches === 0) throw new RangeError('no batch')
     this.#batches--
     this.#pump(now)
   }
@@ -212,7 +214,7 @@ export class ClientHalf {
     if (this.#openBy === NEVER) return
     this.#openBy = NEVER
     this.#up = true
-    this.#dueAt = now
+    this.#dueAt = Math.max(now, this.#earliest)
     this.#pump(now)
   }
 
@@ -229,11 +231,9 @@ export class ClientHalf {
     else {
       const poll = this.#poll
       const messages = this.#heard(envelope)
-      const last = (message: PeerMessage) => message.channel === '/meta/connect' // some put it in front of what it numbers
       this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
       try {
-        for (const message of messages) if (!last(message)) this.#accept(message, now, lane)
-        for (const message of messages) if (last(message)) this.#accept(message, now, lane)
+        for (const message of messages) this.#accept(message, now, lane)
       } finally {
         this.#busy = false
       }
@@ -262,11 +262,12 @@ export class ClientHalf {
    */
   check(now: number, patience: number): void {
     const lossless = this.#kind === 'websocket' || this.#ack !== null
-    if (this.#state === 'connected' && this.#up && this.#proof === 0 && lossless) {
+    const soon = this.#poll !== null && this.#poll.by <= now + patience
+    if (this.#state === 'connected' && this.#up && lossless && !soon) {
       if (this.#poll !== null && this.#kind === 'http') this.#sink.abort('connect')
       this.#poll = null
       this.#proof = patience
-      this.#dueAt = now
+      this.#dueAt = Math.max(now, this.#earliest)
     }
     this.wake(now)
   }
@@ -276,6 +277,7 @@ export class ClientHalf {
     this.#next = null
     if (kind === this.#kind) return
     this.#lose(undefined, 'CONNECTION_FAILED', now, `to ${kind}`)
+    if (this.#tries > 0) this.#tries-- // nobody waits for its backoff
     this.#kind = kind
     this.#up = kind === 'http'
     this.#hurry(now)
@@ -305,12 +307,11 @@ export class ClientHalf {
   // Sending
 
   #draft(message: Record<string, unknown>, channels: readonly string[], role: Entry['role']): Entry {
-    const number = ++this.#lastId
-    const id = String(number)
+    const id = String(++this.#lastId)
     message.id = id
     this.#sink.outgoing?.(message)
     const body = JSON.stringify(message)
-    return { number, id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
+    return { id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
   }
 
   #take(message: Record<string, unknown>, channels: readonly string[], role: Entry['role'], now: number): string | null {
@@ -327,7 +328,8 @@ export class ClientHalf {
 
   #pump(now: number): void {
     if (this.#busy) return
-    if (this.#next !== null && this.#poll === null && this.#sent.size === 0) this.#change(this.#next, now)
+    const quiet = this.#poll === null && this.#sent.size === 0 && this.#openBy === NEVER && this.#state !== 'disconnecting'
+    if (this.#next !== null && quiet) this.#change(this.#next, now)
     this.#flush(now)
     if (this.#dueAt <= now) this.#beat(now)
   }
@@ -342,18 +344,16 @@ export class ClientHalf {
     if (this.#kind === 'websocket') this.#sink.abort()
     this.#kind = kind
     this.#up = kind === 'http'
-    this.#openBy = NEVER
     if (this.#state !== 'connected') return
+    this.#moving = true
     this.#proof = this.#options.replyTimeout
-    if (this.#up) return
-    this.#openBy = now + this.#options.replyTimeout
-    this.#sink.open()
+    if (!this.#up) this.#dueAt = now // to open it
   }
 
   #flush(now: number): void {
     const leaving = this.#state === 'disconnecting'
     if (!this.#up || (this.#batches > 0 && !leaving)) return
-    if (!leaving && this.#state !== 'connecting' && this.#state !== 'connected') return
+    if (!leaving && (this.#moving || (this.#state !== 'connecting' && this.#state !== 'connected'))) return
     if (this.#restore) {
       this.#restore = false
       const entries: Entry[] = []
@@ -410,10 +410,10 @@ export class ClientHalf {
       if (this.#options.ack) ext.ack = true
     } else {
       Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
-      // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for in the end.
+      // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for now and then.
       const held = this.#state === 'connected' && this.#proof === 0
       if (!held) message.advice = { timeout: 0 }
-      if (held || this.#tries > 3) by += timeout
+      if (held || this.#tries % 8 === 7) by += timeout
       else if (this.#proof > 0) by = now + this.#proof
       this.#proof = 0
       if (this.#ack !== null) ext.ack = this.#ack
@@ -433,15 +433,20 @@ export class ClientHalf {
 
   // Receiving
 
-  /** What of an envelope are messages, after the application's extensions. */
+  /** What of an envelope are messages, after the application's extensions. A connect reply comes last: some put it in front of what it numbers. */
   #heard(envelope: readonly unknown[]): PeerMessage[] {
     const messages: PeerMessage[] = []
+    const connects: PeerMessage[] = []
     for (const message of envelope) {
       if (typeof (message as PeerMessage | null)?.channel !== 'string') continue
-      const heard = this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
-      if (typeof (heard as PeerMessage | null)?.channel === 'string') messages.push(heard as PeerMessage)
+      const heard = (
+        this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
+      ) as PeerMessage | null
+      if (typeof heard?.channel !== 'string') continue
+      if (heard.channel === '/meta/connect') connects.push(heard)
+      else messages.push(heard)
     }
-    return messages
+    return [...messages, ...connects]
   }
 
   #accept(message: PeerMessage, now: number, lane: Lane | undefined): void {
@@ -469,6 +474,7 @@ export class ClientHalf {
 
   #beaten(reply: PeerMessage, poll: Poll, now: number): void {
     this.#poll = null
+    this.#moving = false
     this.#sync(record(record(reply.ext).timesync), poll.at, now)
     this.#sink.reply(reply)
     if (this.#state === 'closed') return
@@ -519,10 +525,9 @@ export class ClientHalf {
     const lost = !ok && this.#state !== 'disconnecting' && unknownSession(reply)
     const stale = entry.session !== this.#session || this.#clientId === null
     this.#sent.delete(entry.id)
-    if (lost && !entry.again && (entry.role === 'plain' || entry.role === 'call')) {
+    if (lost && (!entry.again || this.#lasts(entry)) && (entry.role === 'plain' || entry.role === 'call')) {
       entry.again = true // it was surely not processed: once more, in its place, in the next session
-      const place = this.#queue.findIndex(({ role, number }) => role !== 'restore' && number > entry.number)
-      this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
+      this.#requeue(entry)
     } else if (!lost || entry.role !== 'restore') {
       if (ok && stale && entry.channels.length > 0) this.#restore = true
       this.#sink.reply(reply)
@@ -586,37 +591,54 @@ export class ClientHalf {
     const { role } = entry
     if (role === 'call') entry.role = 'done' // it keeps its place in flight until its reply has come too
     if (role === 'restore' && code !== null) {
-      this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
-      this.#sink.unrestored?.(entry.channels[0]!, code, reply)
+      if (this.#sink.unrestored) this.#sink.unrestored(entry.channels[0]!, code, reply)
+      else this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
     }
     if (role === 'plain' || role === 'call') this.#sink.settled(entry.id, code, reply)
+  }
+
+  /** Whether it is asked for until the server has answered: subscriptions do not end with a connection. */
+  #lasts(entry: Entry): boolean {
+    return entry.channels.length > 0 && this.#options.restore
+  }
+
+  /** Back to its place in the order of ids. */
+  #requeue(entry: Entry): void {
+    const place = this.#queue.findIndex(({ role, id }) => role !== 'restore' && Number(id) > Number(entry.id))
+    this.#queue.splice(place === -1 ? this.#queue.length : place, 0, entry)
   }
 
   /** What is in flight on `lane`, or on everything, is lost. Without effect when nothing is. */
   #lose(lane: Lane | undefined, code: ClientFailure, now: number, detail = ''): void {
     const socket = this.#kind === 'websocket'
     let lost = [...this.#sent.values()]
-    // Subscriptions that could not be made again: only the backoff of a broken connection paces the next try.
-    const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => entry.role === 'restore'))
+    // Only the backoff of a broken connection paces what is asked again.
+    const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => this.#lasts(entry)))
     if (!whole && lane === 'connect') lost = []
     const beating = (whole || lane === 'connect') && this.#poll !== null
     if (lost.length === 0 && !beating && !(socket && (this.#up || this.#openBy !== NEVER))) return
     if (lost.length > 0) this.#sent.clear()
     if (whole) {
+      this.#moving = false
       this.#up = !socket
       this.#openBy = NEVER
     }
-    if (lost.some(entry => entry.role === 'restore')) this.#restore = true
+    const leaving = this.#state === 'disconnecting'
+    const ended: Entry[] = []
+    for (const entry of lost) {
+      if (entry.role === 'restore') this.#restore = true
+      else if (this.#lasts(entry) && !leaving) this.#requeue(entry)
+      else ended.push(entry)
+    }
     if (whole || beating) {
       this.#poll = null
       this.#unrestore()
     }
     this.#sink.abort(whole ? undefined : lane)
-    if (this.#state !== 'disconnecting' && (whole || beating)) this.#again(code, now, detail)
+    if (!leaving && (whole || beating)) this.#again(code, now, detail)
     else this.#sink.failure(code, detail)
-    for (const entry of lost) if (entry.role !== 'restore') this.#settle(entry, code, null)
-    if (this.#state === 'disconnecting' && (socket || lost.some(entry => entry.role === 'disconnect')))
-      this.#close('DISCONNECTED')
+    for (const entry of ended) this.#settle(entry, code, null)
+    if (leaving && (socket || ended.some(entry => entry.role === 'disconnect'))) this.#close('DISCONNECTED')
   }
 
   /** Own subscribes that wait in the queue are forgotten; `restore` tells whether they are made anew. */
@@ -653,13 +675,12 @@ export class ClientHalf {
     this.#steady(now)
     this.#clientId = null
     this.#unrestore()
-    if (this.#poll !== null) {
-      this.#poll = null
-      if (this.#kind === 'http') this.#sink.abort('connect') // over a socket its late reply is told by its id
-    }
-    if (this.#tries > 0) this.#plan(now)
+    if (this.#kind === 'http') this.#sink.abort('connect') // over a socket its late reply is told by its id
+    this.#poll = null
+    // What was broken answers again: its backoff has been waited for.
+    if (this.#tries > 0 && this.#state !== 'broken') this.#plan(now)
     else {
-      this.#tries = 1
+      this.#tries ||= 1
       this.#earliest = this.#dueAt = now + this.#advice.interval
     }
     const calls = [...this.#calls.values()]
@@ -681,17 +702,17 @@ export class ClientHalf {
     this.#proof = 0
     this.#up = this.#kind === 'http'
     this.#sink.abort()
-    this.#go('close')
+    this.#go('close', code, errorOf(reply))
     for (const entry of rest) if (entry.role !== 'restore') this.#settle(entry, code, null)
     if (code !== 'DISCONNECTED') this.#sink.failure(code, errorOf(reply))
   }
 
   /** Comes last in what changes the state, since the application may act out of `state`. */
-  #go(event: Event): void {
+  #go(event: Event, ...why: [code?: ClientFailure, detail?: string]): void {
     const next = (TRANSITIONS[this.#state] as Partial<Record<Event, ClientState>>)[event]
     if (next === undefined) return
     this.#state = next
-    this.#sink.state(next)
+    this.#sink.state(next, ...why)
   }
 }
 

@@ -12,6 +12,8 @@ export interface Facts {
   readonly transport: Transport
   /** Value of the browser cookie; null when the request had none. */
   readonly browser: string | null
+  /** The cookie that the answer to an upgrade sets, where the request had none. The client may keep it or not. */
+  readonly issued?: string | null
   /** Remote address, for policies and logs. */
   readonly address: string
   readonly http2: boolean
@@ -28,6 +30,7 @@ export class Connection {
   browser: string | null
   /** Whether `browser` was given by the engine, so that the response must set the cookie. */
   browserIssued = false
+  readonly issued: string | null
   open = true
   /** The session that a WebSocket is bound to, or that holds its connect on this request. */
   session: Session | null = null
@@ -54,6 +57,7 @@ export class Connection {
     this.http2 = facts.http2
     this.context = facts.context
     this.browser = facts.browser
+    this.issued = facts.issued ?? null
   }
 
   get socket(): boolean {

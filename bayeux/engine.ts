@@ -271,7 +271,8 @@ export class Engine {
       const foreign = connection.browser !== null && session.browser !== null && connection.browser !== session.browser
       return foreign || core.options['ws.requireHandshakePerConnection'] ? null : session
     }
-    const mine = connection.browser !== null && connection.browser === session.browser
+    const { browser } = connection
+    const mine = browser !== null && (browser === session.browser || browser === session.issued)
     return mine || core.options.trustClientSession ? session : null
   }
 

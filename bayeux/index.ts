@@ -10,6 +10,7 @@ export type { Extension } from './extension.js'
 export type { Entry, History, Page, Retention } from './history.js'
 export { claimOf, type Identity, tokenOf, wholeIdentity } from './identity.js'
 export { FrozenMessage, isObject, type Json, type Message } from './message.js'
+export { BROWSER_ID_LENGTH } from './meta.js'
 export {
   type EngineOptions,
   engineOptions,

@@ -27,7 +27,7 @@ import { timesyncOf } from './timesync.js'
 /** Faye's name for form posts across origins; in Node it offers `in-process` instead. */
 const FAYE_FORMS = 'cross-origin-long-polling'
 /** Characters of the browser cookie, as CometD's. */
-const BROWSER_ID_LENGTH = 16
+export const BROWSER_ID_LENGTH = 16
 /** Pauses before the next handshake, ms: its address was too fast, has too many sessions, the server is short of memory. */
 export const PAUSE = 1_000
 const FULL_PAUSE = 5_000
@@ -153,6 +153,7 @@ function newSession(core: Core, exchange: Exchange): Session {
     options.metaConnectDeliverOnly,
     options.broadcastToPublisher,
   )
+  session.issued = connection.issued
   session.maxProcessing = core.options.maxProcessing
   session.transit('handshake')
   return session

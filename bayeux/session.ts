@@ -92,6 +92,8 @@ export class Session implements Timed {
   readonly id: string
   /** The browser cookie at handshake; null when there was none. */
   readonly browser: string | null
+  /** The browser cookie that its WebSocket was answered with: over HTTP its client shows that one. No other WebSocket is refused for it. */
+  issued: string | null = null
   /** Where its last message came from. */
   transport: Transport
   address: string

@@ -4,6 +4,7 @@ import { describeMachine, machineLine } from './machine.js'
 import { install } from './peers/install.js'
 import { chat } from './questions/chat.js'
 import { churn } from './questions/churn.js'
+import { clients } from './questions/clients.js'
 import { cpu } from './questions/cpu.js'
 import { engine } from './questions/engine.js'
 import { fanout } from './questions/fanout.js'
@@ -26,9 +27,10 @@ const questions: Readonly<Record<string, (settings: Settings) => Promise<void>>>
   guard,
   soak,
   profile,
+  clients,
 }
 /** These take their time, or answer with no table: they are asked by name. */
-const APART = new Set(['guard', 'soak', 'profile'])
+const APART = new Set(['guard', 'soak', 'profile', 'clients'])
 
 async function ask(asked: Settings): Promise<void> {
   const settings = { ...asked, peers: asked.question === 'engine' ? asked.peers : install(asked.peers) }

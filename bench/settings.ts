@@ -40,7 +40,8 @@ questions
   guard     what rules, tokens and limits cost a delivery: switched on against switched off
   soak      a fixed load on both transports, with sessions that come and go, for an hour (--seconds)
   profile   where the server's CPU time goes at a fixed rate
-  all       everything but guard, soak and profile, then report
+  clients   what clients in Chromium do in trouble: ours, cometd.js, Faye, Socket.IO, Centrifuge
+  all       everything but guard, soak, profile and clients, then report
   report    RESULTS.md and its charts from the results
 
 flags

@@ -35,7 +35,7 @@ export const transportOptions = {
   },
   scripts: {
     default: true,
-    help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js.',
+    help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js, cometd.mjs.',
   },
   historyDir: {
     default: '',

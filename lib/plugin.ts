@@ -152,6 +152,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   app.addHook('onClose', () => history.close())
   if (sockets !== null && !app.hasDecorator('websocketServer'))
     await registerWebSocket(app, settings, maxMessageSize(own, 'websocket'))
+  if (sockets !== null) app.websocketServer.on('headers', (headers, request) => sockets.sign(headers, request))
   await app.register((child, _options, done) => {
     mount(child, server, sockets, maxMessageSize(own, 'long-polling'))
     if (settings.scripts) scripts.mount(child, settings.path)
@@ -237,7 +238,9 @@ function mount(child: FastifyInstance, server: PollingContext, sockets: WebSocke
         onRequest: (request, reply, done) => {
           if (!request.ws) return done()
           upgrades.set(request, reply)
-          if (admitUpgrade(server, protocol, request, reply)) done()
+          if (!admitUpgrade(server, protocol, request, reply)) return
+          sockets.greet(request)
+          done()
         },
         wsHandler: (socket, request) => sockets.accept(socket, request, upgrades.get(request)!),
       })

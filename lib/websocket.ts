@@ -6,12 +6,14 @@
 // Always true: after a close has begun nothing is written; a delivery's frame is made once, whoever gets it.
 // Source: protocol reference 6.
 
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
-import type { Connection, Ending, FrozenMessage } from '../bayeux/index.js'
+import { BROWSER_ID_LENGTH, type Connection, type Ending, type FrozenMessage } from '../bayeux/index.js'
 import { FrameBatch, frameOf, textFrame } from './frame.js'
 import { type Host, LONGEST_TIMER, type Peer } from './host.js'
+import { randomId } from './id.js'
 import type { PollingContext } from './polling.js'
 
 /** A socket with more unsent bytes than this gets no deliveries and is not read until it drains; messages wait in the session's bounded queue. */
@@ -47,6 +49,7 @@ type Peered = { [PEER]: SocketPeer }
 /** All Bayeux sockets of one server. */
 export class WebSockets {
   readonly #peers = new Set<SocketPeer>()
+  readonly #issued = new WeakMap<IncomingMessage, { readonly browser: string; readonly secure: boolean }>()
   /** Looks for silent sockets; one timer for all, as one for each would take a tenth of a session's memory. */
   #looking: NodeJS.Timeout | undefined
   readonly host: Host
@@ -78,6 +81,7 @@ export class WebSockets {
       {
         transport: 'websocket',
         browser: server.cookie.read(request.headers.cookie),
+        issued: this.#issued.get(request.raw)?.browser ?? null,
         address: request.ip ?? '', // `injectWS` has none
         http2: false,
         context: server.context(request),
@@ -94,6 +98,19 @@ export class WebSockets {
     if (socket === undefined) return
     ;(socket as Socket & Peered)[PEER] = peer
     socket.on('data', onData)
+  }
+
+  /** A browser that has no cookie gets one with the answer to its upgrade, since its session may have to go on over HTTP. Others send no origin. */
+  greet(request: FastifyRequest): void {
+    const { origin, cookie } = request.headers
+    if (origin === undefined || this.server.cookie.read(cookie) !== null) return
+    this.#issued.set(request.raw, { browser: randomId().slice(0, BROWSER_ID_LENGTH), secure: request.protocol === 'https' })
+  }
+
+  /** Adds to the headers of the answer to an upgrade. */
+  sign(headers: string[], request: IncomingMessage): void {
+    const issued = this.#issued.get(request)
+    if (issued !== undefined) headers.push(`Set-Cookie: ${this.server.cookie.header(issued.browser, issued.secure)}`)
   }
 
   forget(peer: SocketPeer): void {

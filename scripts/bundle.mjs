@@ -6,6 +6,8 @@ const bundles = [
   { entry: 'browser', outfile: 'client.js', format: 'iife' },
   { entry: 'index', outfile: 'client.mjs', format: 'esm' },
   { entry: 'browser-shared', outfile: 'client-shared.js', format: 'iife' },
+  { entry: 'cometd/script', outfile: 'cometd.js', format: 'iife' },
+  { entry: 'cometd/index', outfile: 'cometd.mjs', format: 'esm' },
 ]
 await Promise.all(
   bundles.map(({ entry, outfile, ...kind }) =>

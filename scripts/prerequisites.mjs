@@ -1,4 +1,4 @@
-// What the tests need beyond npm: Debian's Chromium, a JDK and Maven, and the driver of the CometD Java client.
+// What the tests need beyond npm: Debian's Chromium, a JDK and Maven, and the programs around CometD's Java client and server.
 //
 // Installs what is missing when it may (root on a system with apt-get); otherwise says in one line what to install and ends with 1.
 // With all of it there, this costs a few file look-ups.
@@ -35,7 +35,7 @@ function ensurePackages() {
   for (const args of [['update', '-qq'], install]) run('apt-get', args, `apt-get could not install ${names}`, env)
 }
 
-/** The Java client's Maven artefacts and our small program around it, made once and again when a source of it changes. */
+/** The Maven artefacts of CometD's Java client and server and our small programs around them, made once and again when a source of it changes. */
 function ensureJavaDriver() {
   const made = modifiedAt(join(JAVA, 'target/driver.jar'))
   const sources = [
@@ -43,7 +43,7 @@ function ensureJavaDriver() {
     ...readdirSync(join(JAVA, 'src'), { recursive: true }).map(name => join(JAVA, 'src', name)),
   ]
   if (sources.every(source => modifiedAt(source) <= made)) return
-  console.log('Building the driver of the CometD Java client')
+  console.log("Building the programs around CometD's Java client and server")
   run('mvn', ['-q', '-B', '-f', join(JAVA, 'pom.xml'), 'package'], `Maven could not build ${JAVA}`)
 }
 

@@ -9,14 +9,14 @@ import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
-/** No inline script or style, nothing from elsewhere. CometD's timers run in a worker made of a blob, since tabs in the background are slowed down. */
+/** No inline script or style, nothing from elsewhere. The clients' timers run in a worker made of a blob, since tabs in the background are slowed down; tabs may share one of ours. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
   "img-src 'self'",
   "connect-src 'self'",
-  'worker-src blob:',
+  "worker-src 'self' blob:",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -26,7 +26,7 @@ const POLICY = [
 const DOJO_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
 /**
- * Serves the chat at `/`, the npm `cometd` client and Dojo under `/vendor/`.
+ * Serves the chat at `/`, and Dojo under `/vendor/`; the other client libraries are the Bayeux server's own.
  *
  * @param bayeuxPath where the Bayeux server answers, told to the pages
  */
@@ -39,7 +39,7 @@ export async function pages(app: FastifyInstance, bayeuxPath: string): Promise<v
     })
     child.get('/config.json', async () => ({ bayeux: bayeuxPath }))
     await child.register(fastifyStatic, { root: publicDirectory(), prefix: '/', wildcard: false })
-    for (const name of ['cometd', 'dojo', 'dojox']) {
+    for (const name of ['dojo', 'dojox']) {
       await child.register(fastifyStatic, {
         root: packageDirectory(name),
         prefix: `/vendor/${name}/`,

@@ -52,6 +52,8 @@ interface Person {
   readonly key: string
   nick: string
   readonly sessions: Set<string>
+  /** Their last private messages, oldest first. */
+  readonly whispered: Whispered[]
   /** What the person may still say at once; grows by `perSecond`. */
   credit: number
   creditAt: number
@@ -122,7 +124,7 @@ export class ChatRooms {
     if (before !== undefined && before.person.key !== key) this.gone(session, now)
     let person = this.#byKey.get(key)
     if (person === undefined) {
-      person = { key, nick, sessions: new Set(), credit: limits.burst, creditAt: now }
+      person = { key, nick, sessions: new Set(), whispered: [], credit: limits.burst, creditAt: now }
       this.#byKey.set(key, person)
       this.#byNick.set(sameNick(nick), person)
     } else if (person.nick !== nick) this.#rename(person, nick)
@@ -212,23 +214,28 @@ export class ChatRooms {
   }
 
   /**
-   * A private message: to all sessions of the addressee and to the sender's other ones.
+   * A private message: to all sessions of the addressee and of the sender, the one that sent it too, which several windows may share.
+   *
+   * One sent again because its fate was not known (same tag) is not delivered twice.
    *
    * @param data `{to, text, tag?}`
-   * @returns the message as delivered, the answer to the session that sent it
+   * @returns the message as delivered
    * @throws {ChatError} not_entered, person_unknown, text_invalid, too_fast
    */
   whisper(session: string, data: unknown, now: number): Whispered {
     const { person } = this.#visit(session)
-    const { to, text: words, tag } = fields(data)
+    const { to, text: words, tag: mark } = fields(data)
+    const tag = tagOf(mark)
+    const first = tag === '' ? undefined : person.whispered.find(message => message.tag === tag)
+    if (first !== undefined) return first
     const addressee = typeof to === 'string' ? this.#byNick.get(sameNick(to)) : undefined
     if (addressee === undefined) throw new ChatError('person_unknown')
     const text = textOf(words)
     this.#spend(person, now)
-    const message = { id: this.#id(), from: person.nick, to: addressee.nick, text, at: now, tag: tagOf(tag) }
-    for (const other of new Set([...addressee.sessions, ...person.sessions])) {
-      if (other !== session) this.#outlet.deliver(other, channels.private, message)
-    }
+    const message = { id: this.#id(), from: person.nick, to: addressee.nick, text, at: now, tag }
+    person.whispered.push(message)
+    if (person.whispered.length > limits.kept) person.whispered.shift()
+    for (const each of new Set([...addressee.sessions, ...person.sessions])) this.#outlet.deliver(each, channels.private, message)
     return message
   }
 

@@ -4,7 +4,7 @@
 //   /service/talk/enter    {nick, key}        -> {nick, rooms: [{room, topic, members}]}
 //   /service/talk/join     {room}             -> {room, topic, members, people: [nick], said: [message]}
 //   /service/talk/leave    {room}             -> {room}
-//   /service/talk/private  {to, text, tag?}   -> {id, from, to, text, at, tag}, delivered to the addressee on the same channel
+//   /service/talk/private  {to, text, tag?}   -> {id, from, to, text, at, tag}, delivered to both people on the same channel
 //   /talk/room/R           {text, tag?}       published; subscribers get {id, nick, text, at, tag}
 //   /talk/room/R/typing    {}                 published; subscribers get {nick}
 //   /talk/room/R/members   the server: {event: joined | left | renamed, nick, was, members}

@@ -32,7 +32,7 @@ export interface ConnectionStatus {
 
 export interface ClientEvents {
   state: ConnectionStatus
-  /** Trouble of the connection, retried unless the state is `closed`; a subscription or an extension that failed. */
+  /** Trouble of the connection, retried unless the state is `closed`; a subscription that was refused. */
   error: ClientError
   /** Every delivery, subscribed to or not. */
   message: Message
@@ -72,6 +72,12 @@ export interface Options extends Partial<Omit<ClientOptions, 'connectionTypes' |
 /** Makes the line of a client to its session. */
 export type LineMaker = (settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) => Line
 
+const STATES: Partial<Record<ClientState, ConnectionState>> = {
+  new: 'closed',
+  connected: 'connected',
+  disconnecting: 'closing',
+  closed: 'closed',
+}
 const EARLY = 1_000 // deliveries that a page after its reload may get before it has subscribed again
 const EARLY_FOR = 10_000
 
@@ -98,21 +104,16 @@ export class Client<Channels extends object = ChannelMap> {
   readonly #around: Surroundings
   readonly #line: Line
   readonly #maxBacklog: number
-  readonly #heard: { [Name in keyof ClientEvents]: Set<(event: ClientEvents[Name]) => void> } = {
-    state: new Set(),
-    error: new Set(),
-    message: new Set(),
-    reply: new Set(),
-  }
+  readonly #listeners = new Set<readonly [name: string, listener: (event: never) => void]>()
   readonly #extensions = new Map<string, ClientExtension>()
   readonly #waiting = new Map<string, Waiting>()
   readonly #channels = new Map<string, Subscribed>()
-  #connecting: { readonly promise: Promise<void>; resolve(): void; reject(error: ClientError): void } | null = null
+  #connecting: { resolve(): void; reject(error: ClientError): void }[] = []
   #wasConnected = false
   #told = ''
-  #fault: ClientError | null = null
   #closing: (() => void)[] = []
   #early: Message[] | null = null
+  #stopEarly = (): void => {}
 
   /**
    * @param url of the server, such as `/cometd` (of the page's origin) or `https://host/cometd`
@@ -133,11 +134,7 @@ export class Client<Channels extends object = ChannelMap> {
   }
 
   get state(): ConnectionState {
-    const { state } = this.#line
-    if (state === 'new') return 'closed'
-    if (state === 'disconnecting') return 'closing'
-    if (state === 'connected' || state === 'closed') return state
-    return this.#wasConnected ? 'reconnecting' : 'connecting'
+    return STATES[this.#line.state] ?? (this.#wasConnected ? 'reconnecting' : 'connecting')
   }
 
   get transport(): TransportName | null {
@@ -161,23 +158,15 @@ export class Client<Channels extends object = ChannelMap> {
    */
   connect(): Promise<void> {
     if (this.#line.state === 'connected') return Promise.resolve()
-    if (this.#connecting !== null) return this.#connecting.promise
-    let resolve!: () => void
-    let reject!: (error: ClientError) => void
-    const promise = new Promise<void>((yes, no) => {
-      resolve = yes
-      reject = no
+    return new Promise((resolve, reject) => {
+      this.#connecting.push({ resolve, reject })
+      this.#line.start()
     })
-    this.#connecting = { promise, resolve, reject }
-    this.#fault = null
-    this.#line.start()
-    return promise
   }
 
   /** Sends what waits and ends the session. @returns fulfilled once it is closed */
   close(): Promise<void> {
-    const { state } = this.#line
-    if (state === 'new' || state === 'closed') return Promise.resolve()
+    if (this.#line.state === 'closed') return Promise.resolve()
     return new Promise(resolve => {
       this.#closing.push(resolve)
       this.#line.disconnect()
@@ -202,12 +191,12 @@ export class Client<Channels extends object = ChannelMap> {
       const ready = channel.startsWith('/service/') ? Promise.resolve() : this.#ask(() => this.#line.subscribe(channel, extra))
       known = { subscriptions: new Set(), ready: ready as Promise<void> }
       this.#channels.set(channel, known)
-      known.ready.catch((error: ClientError) => this.#lose(channel, error, known!))
+      known.ready.catch((error: Error) => this.#lose(channel, error, known!))
     }
     const owner = { maxBacklog: this.#maxBacklog, left: (subscription: Subscription) => this.#left(subscription) }
     const subscription = new Subscription<Chosen<Data, Channels, Channel>>(channel, known.ready, owner, callback ?? null)
     known.subscriptions.add(subscription)
-    this.#giveEarly(subscription)
+    queueMicrotask(() => this.#giveEarly())
     return subscription
   }
 
@@ -227,8 +216,8 @@ export class Client<Channels extends object = ChannelMap> {
   }
 
   /** Calls the service `/service/<target>`. @returns the data of its answer; rejected as `publish`, `REFUSED` with the answer in `reply` */
-  async call<Result = unknown>(target: string, data?: unknown, extra?: Extra): Promise<Result> {
-    const [content, fields] = bytesOf(data ?? {}, extra)
+  async call<Result = unknown>(target: string, data: unknown = {}, extra?: Extra): Promise<Result> {
+    const [content, fields] = bytesOf(data, extra)
     const reply = (await this.#ask(() => this.#line.call(target, content, fields)))!
     return this.#opened(reply).data as Result
   }
@@ -245,19 +234,19 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** @returns the way to hear no more */
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void {
-    const listeners = this.#heard[name] as Set<(event: ClientEvents[Name]) => void>
-    listeners.add(listener)
-    return () => void listeners.delete(listener)
+    const entry = [name, listener] as const
+    this.#listeners.add(entry)
+    return () => void this.#listeners.delete(entry)
   }
 
   /**
    * Extensions see outgoing messages in the order of their registration, incoming ones in the reverse.
-   * One that throws is reported by `error`, and the message goes on as it was. With `SharedClient` they see what this tab sends and gets, not handshakes and connects.
+   * One that throws is reported as what the page itself throws, and the message goes on as it was. With `SharedClient` they see what this tab sends and gets, not handshakes and connects.
    *
    * @throws {TypeError} the name is taken
    */
   registerExtension(name: string, extension: ClientExtension): void {
-    if (this.#extensions.has(name)) throw new TypeError(`extension ${name} is there already`)
+    if (this.#extensions.has(name)) throw new TypeError(`${name} is taken`)
     this.#extensions.set(name, extension)
     extension.registered?.(name, this)
   }
@@ -278,26 +267,22 @@ export class Client<Channels extends object = ChannelMap> {
       settled: (id, code, reply) => this.#settled(id, code, reply),
       unrestored: (channel, code, reply) =>
         this.#lose(channel, new ClientError(code, channel, reply), this.#channels.get(channel)),
-      failure: (code, detail) => {
-        this.#fault = new ClientError(code, detail)
-        this.#emit('error', this.#fault)
-      },
-      state: state => this.#changed(state),
+      failure: (code, detail) => this.#emit('error', new ClientError(code, detail)),
+      state: (state, why, detail) => this.#changed(state, why, detail),
       resumed: subscriptions => this.#resumed(subscriptions),
       outgoing: message => this.#outgoing(message),
-      incoming: message => this.#through('incoming', message, [...this.#extensions.values()].reverse()) as PeerMessage | null,
+      incoming: message => this.#through('incoming', message) as PeerMessage | null,
     }
   }
 
-  #changed(state: ClientState): void {
+  #changed(state: ClientState, why: LineFailure = 'DISCONNECTED', detail?: string): void {
     if (state === 'connected') {
       this.#wasConnected = true
-      this.#connecting?.resolve()
-      this.#connecting = null
+      for (const { resolve } of this.#connecting.splice(0)) resolve()
     }
     if (state === 'closed') {
       this.#wasConnected = false
-      queueMicrotask(() => this.#over()) // the reason is told after the state
+      this.#over(new ClientError(why, detail))
     }
     const told = `${this.state} ${this.transport}`
     if (told === this.#told) return
@@ -305,20 +290,18 @@ export class Client<Channels extends object = ChannelMap> {
     this.#emit('state', { state: this.state, transport: this.transport })
   }
 
-  /** Closed: whoever still waits is told why. */
-  #over(): void {
-    const wished = this.#closing.length > 0
-    const error = (!wished && this.#fault) || new ClientError('DISCONNECTED')
-    this.#connecting?.reject(error)
-    this.#connecting = null
-    for (const [id, waiting] of this.#waiting) {
-      this.#waiting.delete(id)
-      waiting.reject(error)
-    }
-    for (const [channel, known] of this.#channels) this.#lose(channel, wished ? null : error, known)
-    const closing = this.#closing
-    this.#closing = []
-    for (const resolve of closing) resolve()
+  /** Closed: whoever still waits is told why, before the application hears of it and may begin again. */
+  #over(error: ClientError): void {
+    for (const { reject } of this.#connecting.splice(0)) reject(error)
+    for (const waiting of this.#waiting.values()) waiting.reject(error)
+    this.#waiting.clear()
+    const ended = [...this.#channels.values()]
+    this.#channels.clear()
+    for (const { subscriptions } of ended)
+      for (const subscription of subscriptions) subscription.end(error.code === 'DISCONNECTED' ? null : error)
+    this.#early = null
+    this.#stopEarly()
+    for (const resolve of this.#closing.splice(0)) resolve()
   }
 
   #settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void {
@@ -350,17 +333,22 @@ export class Client<Channels extends object = ChannelMap> {
     await this.#ask(() => this.#line.unsubscribe(channel)).catch(() => {}) // then there is nothing to unsubscribe from
   }
 
-  #lose(channel: string, error: ClientError | null, known: Subscribed | undefined): void {
-    if (known === undefined) return
-    if (this.#channels.get(channel) === known) this.#channels.delete(channel)
-    if (error?.code === 'REFUSED') this.#emit('error', error)
+  /** The server refused, or what is wanted cannot be said. */
+  #lose(channel: string, error: Error, known: Subscribed | undefined): void {
+    if (known === undefined || this.#channels.get(channel) !== known) return
+    this.#channels.delete(channel)
     for (const subscription of known.subscriptions) subscription.end(error)
-    known.subscriptions.clear()
+    if (error instanceof ClientError && error.code === 'REFUSED') this.#emit('error', error)
   }
 
   #deliver(raw: PeerMessage): void {
+    this.#giveEarly()
     const message = this.#opened(raw)
     this.#emit('message', message)
+    this.#give(message)
+  }
+
+  #give(message: Message): void {
     let heard = false
     for (const name of coveringNames(message.channel)) {
       const known = this.#channels.get(name)
@@ -387,26 +375,20 @@ export class Client<Channels extends object = ChannelMap> {
   /** The page was loaded again: what comes for it before it has subscribed again is kept for a while, and what it does not subscribe to again is left. */
   #resumed(subscriptions: readonly string[]): void {
     this.#early = []
-    this.#around.after(EARLY_FOR, () => {
+    this.#stopEarly = this.#around.after(EARLY_FOR, () => {
       this.#early = null
       for (const channel of subscriptions) if (!this.#channels.has(channel)) this.#line.unsubscribe(channel)
     })
   }
 
-  #giveEarly(subscription: Subscription): void {
-    const early = this.#early ?? []
-    const wanted = early.filter(message => coveringNames(message.channel).includes(subscription.channel))
-    if (wanted.length === 0) return
-    this.#early = early.filter(message => !wanted.includes(message))
-    queueMicrotask(() => {
-      for (const message of wanted) this.#guard(() => subscription.give(message))
-    })
+  #giveEarly(): void {
+    for (const message of this.#early?.splice(0) ?? []) this.#give(message)
   }
 
   // The application's code
 
   #emit<Name extends keyof ClientEvents>(name: Name, event: ClientEvents[Name]): void {
-    for (const listener of [...this.#heard[name]]) this.#guard(() => listener(event))
+    for (const [heard, listener] of [...this.#listeners]) if (heard === name) this.#guard(() => listener(event as never))
   }
 
   /** What the application throws out of a callback is its own, and stops nothing here. */
@@ -414,29 +396,31 @@ export class Client<Channels extends object = ChannelMap> {
     try {
       act()
     } catch (error) {
-      if (typeof reportError === 'function') reportError(error)
-      else console.error(error)
+      const report = globalThis.reportError ?? console.error
+      report(error)
     }
   }
 
   /** Changes the message in place: what a reply will name is in the half already, so none can be dropped. */
   #outgoing(message: Record<string, unknown>): void {
-    const changed = this.#through('outgoing', message, [...this.#extensions.values()])
-    if (changed === null || changed === message) return
-    for (const field of Object.keys(message)) delete message[field]
-    Object.assign(message, changed)
+    if (this.#extensions.size === 0) return
+    this.#guard(() => {
+      const changed = this.#through('outgoing', { ...message })
+      if (changed === null) return
+      JSON.stringify(changed) // throws here what would stop the connection there
+      for (const field of Object.keys(message)) delete message[field]
+      Object.assign(message, changed)
+    })
   }
 
-  #through(
-    direction: 'incoming' | 'outgoing',
-    message: Record<string, unknown>,
-    extensions: readonly ClientExtension[],
-  ): Record<string, unknown> | null {
+  #through(direction: 'incoming' | 'outgoing', message: Record<string, unknown>): Record<string, unknown> | null {
+    const extensions = [...this.#extensions.values()]
+    if (direction === 'incoming') extensions.reverse()
     let now: Record<string, unknown> | null = message
     for (const extension of extensions) {
       this.#guard(() => {
         const next = extension[direction]?.(now!)
-        if (next !== undefined) now = next
+        if (typeof next === 'object') now = next
       })
       if (now === null) break
     }
@@ -447,7 +431,7 @@ export class Client<Channels extends object = ChannelMap> {
 function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBacklog'>): Settings {
   const base = globalThis.location?.href
   const absolute = new URL(url, base === 'about:blank' ? undefined : base)
-  if (!/^https?:$/.test(absolute.protocol)) throw new TypeError(`not an http or https URL: ${url}`)
+  if (!/^https?:$/.test(absolute.protocol)) throw new TypeError(`not an http URL: ${url}`)
   absolute.hash = ''
   const { transports = ['websocket', 'long-polling'] } = options
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
@@ -471,6 +455,6 @@ function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBack
 function bytesOf(data: unknown, extra: Extra | undefined): [data: unknown, extra: Extra | undefined] {
   if (!(data instanceof Uint8Array)) return [data, extra]
   const { last = true, meta, ...rest } = (extra ?? {}) as Extra & Partial<BinaryData>
-  const { data: text, ext } = binaryMessage({ bytes: data, last, ...(meta === undefined ? null : { meta }) })
+  const { data: text, ext } = binaryMessage({ bytes: data, last, meta } as BinaryData)
   return [text, { ...rest, ext: { ...(rest['ext'] as object | undefined), ...ext } }]
 }

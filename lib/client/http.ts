@@ -73,40 +73,35 @@ let callbacks = 0
 
 /** Only where there is a document. Envelopes travel in the URL, so keep them short (`maxEnvelope`). */
 export function callbackPolling(document: Document, url: string, on: Answers): Requests {
-  const running = new Map<Lane, () => void>()
+  const running = new Map<Lane, HTMLScriptElement>()
+  const drop = (lane: Lane): void => {
+    running.get(lane)?.remove()
+    running.delete(lane)
+  }
   return {
     send(text, lane) {
       const name = `_perihelion${++callbacks}`
       const script = document.createElement('script')
       const scope = globalThis as unknown as Record<string, unknown>
-      let over = false
-      const end = (): void => {
-        over = true
-        running.delete(lane)
-        script.remove()
-        delete scope[name]
+      const ends = (): boolean => {
+        if (running.get(lane) !== script) return false // a script that was dropped runs all the same when it comes
+        drop(lane)
+        return true
       }
       scope[name] = (envelope: unknown) => {
-        if (over) return
-        end()
-        on.received(JSON.stringify(envelope) ?? '', lane)
+        if (ends()) on.received(JSON.stringify(envelope) ?? '', lane)
       }
       script.onload = script.onerror = () => {
-        if (over) return
-        end()
-        on.failed(lane, 'no answer in the script')
+        delete scope[name]
+        if (ends()) on.failed(lane, 'no answer')
       }
-      // A script that is dropped runs all the same when it comes, and then finds a function that does nothing.
-      running.set(lane, () => {
-        end()
-        scope[name] = () => delete scope[name]
-      })
+      running.set(lane, script)
       const sign = url.includes('?') ? '&' : '?'
       script.src = `${url}${sign}message=${encodeURIComponent(text)}&jsonp=${name}`
       document.head.append(script)
     },
     abort(lane) {
-      for (const [name, drop] of [...running]) if (lane === undefined || name === lane) drop()
+      for (const name of [...running.keys()]) if (lane === undefined || name === lane) drop(name)
     },
   }
 }

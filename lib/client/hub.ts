@@ -25,9 +25,17 @@ export class Hub {
   readonly #tabs = new Set<Tab>()
   /** Message id of the session to the tab's number for it. */
   readonly #owners = new Map<string, readonly [tab: Tab, number: string]>()
-  #token: (token: string | null) => void = () => {}
+  /** Said while the session ended, for the next one. */
+  readonly #later: (readonly [Tab, Wish])[] = []
+  #token: (token: string | null | Promise<never>) => void = () => {}
+  /** Released when this worker is gone, which tabs are not told otherwise: it may die with the tab that made it. */
+  readonly #lock = `perihelion ${Math.random()}`
+  readonly #locked: Promise<void>
 
   constructor(settings: Settings, around: Surroundings) {
+    this.#locked = new Promise(locked => {
+      void globalThis.navigator?.locks?.request(this.#lock, () => new Promise(() => locked())) // never let go
+    })
     this.#link = new Link({ ...settings, reload: false }, () => this.#askToken(), around, this.#events())
   }
 
@@ -35,27 +43,33 @@ export class Hub {
     const tell = (news: News): void => port.postMessage(news)
     const tab: Tab = { tell, wanted: new Set(), token: false, waiting: 0, leaving: false }
     port.onmessage = ({ data }) => this.#wish(tab, data)
+    void this.#locked.then(() => tell(['lock', this.#lock]))
   }
 
   #wish(tab: Tab, wish: Wish): void {
     const link = this.#link
+    if (link.state === 'disconnecting' && !tab.leaving) return void this.#later.push([tab, wish])
     switch (wish[0]) {
       case 'join':
         this.#tabs.add(tab)
-        tab.token = wish[2]
-        if (wish[1] !== '') void navigator.locks.request(wish[1], () => this.#gone(tab))
+        tab.token = wish[1]
         return tab.tell(this.#state())
+      case 'lock':
+        return void navigator.locks.request(wish[1], () => this.#gone(tab))
       case 'start':
+        this.#tabs.add(tab)
+        tab.leaving = false
         link.start()
         return tab.tell(this.#state())
       case 'wake':
         return link.wake()
       case 'leave':
-        return this.#leave(tab)
+        tab.leaving = true
+        return this.#part()
       case 'gone':
         return this.#gone(tab)
       case 'token':
-        return this.#token(wish[1])
+        return this.#token(wish[2] === undefined ? wish[1] : Promise.reject(wish[2]))
       case 'batch':
         link.startBatch()
         for (const inner of wish[1]) this.#wish(tab, inner)
@@ -75,7 +89,9 @@ export class Hub {
 
   #send(tab: Tab, number: string, send: () => string | null): void {
     const id = send()
-    if (id === null) return tab.tell(['settled', number, this.#link.state === 'closed' ? 'CLOSED' : 'OUTBOX_FULL', null])
+    const { state } = this.#link
+    const over = state === 'closed' || state === 'disconnecting'
+    if (id === null) return tab.tell(['settled', number, over ? 'CLOSED' : 'OUTBOX_FULL', null])
     tab.waiting++
     this.#owners.set(id, [tab, number])
   }
@@ -85,12 +101,10 @@ export class Hub {
     return false
   }
 
-  /** A tab that closes: what it sent is waited for. */
-  #leave(tab: Tab): void {
-    tab.leaving = true
-    if (this.#tabs.size === 1 && this.#tabs.has(tab)) this.#link.disconnect()
-    else this.#unsubscribe(tab)
-    if (tab.waiting === 0 && this.#tabs.size > 1) this.#left(tab)
+  /** Tabs that leave are gone once what they sent is settled; the last ones take the session with them. */
+  #part(): void {
+    if ([...this.#tabs].every(tab => tab.leaving)) return this.#link.disconnect()
+    for (const tab of this.#tabs) if (tab.leaving && tab.waiting === 0) this.#left(tab)
   }
 
   #left(tab: Tab): void {
@@ -101,14 +115,9 @@ export class Hub {
   /** Without a word: its page was closed, or has crashed. */
   #gone(tab: Tab): void {
     if (!this.#tabs.delete(tab)) return
-    this.#unsubscribe(tab)
-    if (this.#tabs.size === 0) this.#link.disconnect()
-  }
-
-  #unsubscribe(tab: Tab): void {
-    const wanted = [...tab.wanted]
+    for (const channel of tab.wanted) if (!this.#isWanted(channel)) this.#link.unsubscribe(channel)
     tab.wanted.clear()
-    for (const channel of wanted) if (!this.#isWanted(channel)) this.#link.unsubscribe(channel)
+    this.#part()
   }
 
   #askToken(): Promise<string | null> {
@@ -121,9 +130,9 @@ export class Hub {
     })
   }
 
-  #state(): News {
+  #state(...why: [why?: LineFailure, detail?: string]): News {
     const { state, clientId, transport, offset } = this.#link
-    return ['state', state, clientId, transport, offset]
+    return ['state', state, clientId, transport, offset, ...why]
   }
 
   #events(): LineEvents {
@@ -138,9 +147,14 @@ export class Hub {
         for (const tab of this.#tabs) if (tab.wanted.delete(channel)) tab.tell(['unrestored', channel, code, reply])
       },
       failure: (code, detail) => all(['failure', code, detail]),
-      state: state => {
-        all(this.#state())
-        if (state === 'closed') for (const tab of [...this.#tabs]) if (tab.leaving) this.#left(tab)
+      state: (state, ...why) => {
+        all(this.#state(...why))
+        if (state !== 'closed') return
+        for (const tab of this.#tabs) {
+          tab.wanted.clear()
+          if (tab.leaving) this.#left(tab)
+        }
+        for (const [tab, wish] of this.#later.splice(0)) this.#wish(tab, wish)
       },
       resumed: () => {},
       outgoing: () => {},
@@ -160,6 +174,6 @@ export class Hub {
     if (tab === undefined || number === undefined) return
     tab.waiting--
     tab.tell(['settled', number, code, reply])
-    if (tab.leaving && tab.waiting === 0 && this.#tabs.size > 1) this.#left(tab)
+    if (tab.leaving) this.#part()
   }
 }

@@ -42,7 +42,8 @@ export interface LineEvents {
   settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void
   unrestored(channel: string, code: LineFailure, reply: PeerMessage | null): void
   failure(code: LineFailure, detail: string): void
-  state(state: ClientState): void
+  /** `closed` comes with why: DISCONNECTED where it was the application's wish. */
+  state(state: ClientState, why?: LineFailure, detail?: string): void
   /** The session of the page before this one goes on, with these subscriptions. */
   resumed(subscriptions: readonly string[]): void
   outgoing(message: Record<string, unknown>): void

@@ -26,6 +26,8 @@ interface Trial {
   open: boolean
   /** Something came over it. */
   proved: boolean
+  /** Until when it has to open, and what was sent first has to be answered. */
+  by: number
 }
 
 export class Link implements Line {
@@ -43,10 +45,9 @@ export class Link implements Line {
   #wanted: boolean
   #used: Trial | null = null
   #spare: Trial | null = null
-  /** Until when the socket in use has to open, and then to say something. */
-  #proveBy = NEVER
-  #spareBy = NEVER
   #upgradeAt = NEVER
+  /** Sockets that were lost since the last one that said something, without that one: -1 while it is there. */
+  #lostSockets = 1
   /** How often HTTP had to stand in for WebSocket, one after the other. */
   #fallbacks = 0
   #sends = 0
@@ -65,7 +66,7 @@ export class Link implements Line {
     const { transports, url } = settings
     this.#http = transports.find(name => name !== 'websocket') ?? null
     this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
-    if (!this.#wanted && this.#http === null) throw new TypeError('no transport: WebSocket is not to be had here')
+    if (!this.#wanted && this.#http === null) throw new TypeError('no WebSocket here')
     const answers = {
       received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
@@ -94,7 +95,7 @@ export class Link implements Line {
   }
 
   start(): void {
-    this.#deaf()
+    if (this.state !== 'new' && this.state !== 'closed') return
     this.#deaf = this.#around.listen(event => this.#page(event))
     const saved = this.#recall()
     this.#do(now => {
@@ -104,11 +105,11 @@ export class Link implements Line {
     })
   }
 
-  subscribe(channel: string, extra?: Extra): string | null {
+  subscribe(channel: string | readonly string[], extra?: Extra): string | null {
     return this.#do(now => this.#half.subscribe(channel, now, extra))
   }
 
-  unsubscribe(channel: string, extra?: Extra): string | null {
+  unsubscribe(channel: string | readonly string[], extra?: Extra): string | null {
     return this.#do(now => this.#half.unsubscribe(channel, now, extra))
   }
 
@@ -153,20 +154,19 @@ export class Link implements Line {
     const now = this.#around.now()
     this.#callOff()
     if (now - this.#alarmAt > LATE) this.#check(now)
-    if (this.#proveBy <= now) this.#lost('the WebSocket is mute', now)
-    if (this.#spareBy <= now) this.#spareLost(now)
-    if (this.#upgradeAt <= now) this.#tryUpgrade(now)
-    const at = Math.min(this.#half.tick(now), this.#proveBy, this.#spareBy, this.#upgradeAt)
-    if (this.state === 'closed' || this.state === 'new') return this.#rest()
+    if (byOf(this.#used) <= now) this.#lost('the WebSocket is mute', now)
+    if (byOf(this.#spare) <= now) this.#spareLost(now)
+    if (this.#upgradeAt <= now) this.#tryUpgrade()
+    const at = Math.min(this.#half.tick(now), byOf(this.#used), byOf(this.#spare), this.#upgradeAt)
+    if (this.state === 'closed' || this.state === 'new') return
     this.#alarmAt = Math.min(at, now + LOOK)
     this.#callOff = this.#around.after(Math.max(0, this.#alarmAt - now), () => this.#ring())
   }
 
   #rest(): void {
     this.#callOff()
-    this.#callOff = () => {}
     this.#deaf()
-    this.#alarmAt = this.#proveBy = this.#upgradeAt = NEVER
+    this.#alarmAt = this.#upgradeAt = NEVER
     this.#dropSpare()
   }
 
@@ -186,9 +186,10 @@ export class Link implements Line {
         this.#failed(code)
         on.failure(code, detail)
       },
-      state: state => {
+      state: (state, ...why) => {
         if (state === 'connected') this.#connected()
-        on.state(state)
+        if (state === 'closed') this.#rest()
+        on.state(state, ...why)
       },
       random: () => this.#around.random(),
       outgoing: message => {
@@ -221,7 +222,7 @@ export class Link implements Line {
   #transmit(text: string, lane: Lane): void {
     if (this.#half.kind === 'http') return this.#requests.send(text, lane, this.state === 'disconnecting')
     const used = this.#used
-    if (used?.proved === false) this.#proveBy = this.#around.now() + this.#settings.openTimeout
+    if (used?.proved === false) used.by = this.#around.now() + this.#settings.openTimeout
     try {
       used?.socket?.send(text)
     } catch {
@@ -235,29 +236,25 @@ export class Link implements Line {
     if (lane !== undefined) return
     shut(this.#used)
     this.#used = null
-    this.#proveBy = NEVER
   }
 
   // WebSocket
 
   #open(): void {
     const spare = this.#spare
-    const now = this.#around.now()
     if (spare?.open) {
       this.#spare = null
-      this.#spareBy = NEVER
       this.#used = spare
-      this.#half.opened(now)
+      this.#half.opened(this.#around.now())
     } else {
       this.#dropSpare()
-      this.#proveBy = now + this.#settings.openTimeout
       this.#used = this.#connect()
     }
   }
 
   #connect(): Trial {
-    const { url, protocols, headers } = this.#settings
-    const trial: Trial = { socket: null, open: false, proved: false }
+    const { url, protocols, headers, openTimeout } = this.#settings
+    const trial: Trial = { socket: null, open: false, proved: false, by: this.#around.now() + openTimeout }
     try {
       const socket = this.#around.openSocket!(url.replace(/^http/, 'ws'), protocols, headers)
       socket.onopen = () => this.#opened(trial)
@@ -273,12 +270,10 @@ export class Link implements Line {
 
   #opened(trial: Trial): void {
     trial.open = true
+    trial.by = NEVER // until something is sent
     this.#do(now => {
-      if (trial === this.#used) {
-        this.#proveBy = NEVER // until something is sent
-        this.#half.opened(now)
-      } else if (trial === this.#spare) {
-        this.#spareBy = NEVER
+      if (trial === this.#used) this.#half.opened(now)
+      else if (trial === this.#spare) {
         this.#half.useNext('websocket', now) // as soon as nothing is in flight
         if (this.state !== 'connected') this.#half.wake(now)
       }
@@ -287,30 +282,27 @@ export class Link implements Line {
 
   #heard(trial: Trial, data: unknown): void {
     if (trial !== this.#used) return
-    const first = !trial.proved
+    const moved = !trial.proved && this.state === 'connected'
     trial.proved = true
-    this.#proveBy = NEVER
-    this.#do(now => this.#half.received(String(data), now))
-    if (!first) return
     this.#fallbacks = 0
-    this.#upgradeAt = NEVER
-    if (this.state === 'connected') this.#on.state('connected') // it may have moved here
+    trial.by = this.#upgradeAt = NEVER
+    this.#lostSockets = -1
+    this.#do(now => this.#half.received(String(data), now))
+    if (moved && this.state === 'connected') this.#on.state('connected')
   }
 
   #closed(trial: Trial, why: string): void {
-    shut(trial)
     if (trial === this.#used) this.#do(now => this.#lost(why, now))
     else if (trial === this.#spare) this.#do(now => this.#spareLost(now))
   }
 
-  /** The socket in use is no more. One that never said anything gives way to HTTP at once. */
+  /**
+   * The socket in use is no more. One that never said anything gives way to HTTP at once; but a session that has lived on WebSocket tries
+   * another one first, since most servers refuse it on HTTP, and what it has not acknowledged is lost with it.
+   */
   #lost(why: string, now: number): void {
-    const proved = this.#used?.proved === true
-    shut(this.#used)
-    this.#used = null
-    this.#proveBy = NEVER
     this.#half.failed(now, undefined, why)
-    if (proved || this.#http === null || this.state === 'closed') return
+    if (this.#http === null || this.state === 'closed' || this.#lostSockets++ < (this.clientId === null ? 0 : 1)) return
     this.#half.use('http', now)
   }
 
@@ -318,31 +310,30 @@ export class Link implements Line {
 
   #offered(types: unknown): void {
     this.#wanted = this.#able && (!Array.isArray(types) || types.includes('websocket'))
+    if (!this.#wanted && this.#http !== null) this.#half.use('http', this.#around.now())
   }
 
   #connected(): void {
-    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null)
-      this.#planUpgrade(this.#around.now())
+    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null) this.#planUpgrade()
   }
 
-  /** The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
+  /** Where one request fails, the connect beside it may be as dead. The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
   #failed(code: ClientFailure): void {
-    const broken = this.state === 'broken' || this.state === 'handshaking'
-    const network = code === 'CONNECTION_FAILED' || code === 'TIMEOUT'
-    if (broken && network && this.#half.kind === 'http' && this.#fallbacks === 0 && this.#wanted)
-      this.#half.useNext('websocket', this.#around.now())
+    if (this.#half.kind === 'websocket' || (code !== 'CONNECTION_FAILED' && code !== 'TIMEOUT')) return
+    const now = this.#around.now()
+    if (this.state === 'connected') this.#half.check(now, this.#settings.openTimeout)
+    else if (this.state !== 'connecting' && this.#fallbacks === 0 && this.#wanted) this.#half.useNext('websocket', now)
   }
 
-  #planUpgrade(now: number): void {
+  #planUpgrade(): void {
     const { upgradeBase, upgradeMax } = this.#settings
     const wait = Math.min(upgradeMax, upgradeBase * 2 ** this.#fallbacks++)
-    this.#upgradeAt = now + wait * (0.75 + this.#around.random() / 2)
+    this.#upgradeAt = this.#around.now() + wait * (0.75 + this.#around.random() / 2)
   }
 
-  #tryUpgrade(now: number): void {
+  #tryUpgrade(): void {
     this.#upgradeAt = NEVER
     if (!this.#wanted || this.#half.kind === 'websocket' || this.#spare !== null) return
-    this.#spareBy = now + this.#settings.openTimeout
     this.#spare = this.#connect()
   }
 
@@ -350,13 +341,12 @@ export class Link implements Line {
     this.#dropSpare()
     if (this.#half.kind === 'websocket') return
     this.#half.useNext('http', now)
-    if (this.#wanted) this.#planUpgrade(now)
+    if (this.#wanted) this.#planUpgrade()
   }
 
   #dropSpare(): void {
     shut(this.#spare)
     this.#spare = null
-    this.#spareBy = NEVER
   }
 
   // The page
@@ -388,16 +378,21 @@ export class Link implements Line {
     try {
       const kept = JSON.parse(storage?.getItem(this.#key) ?? 'null')
       storage?.removeItem(this.#key)
-      return this.#settings.reload && kept?.until > this.#around.now() ? kept : null
+      const good = typeof kept.clientId === 'string' && Array.isArray(kept.subscriptions) && kept.until > this.#around.now()
+      return this.#settings.reload && good ? kept : null
     } catch {
       return null
     }
   }
 }
 
+function byOf(trial: Trial | null): number {
+  return trial?.by ?? NEVER
+}
+
 function shut(trial: Trial | null): void {
-  const socket = trial?.socket ?? null
-  if (socket === null) return
+  const socket = trial?.socket
+  if (!socket) return
   socket.onopen = socket.onmessage = socket.onclose = null
   socket.onerror = () => {} // of a `ws` closed before it opened
   socket.close(1000)

@@ -12,22 +12,34 @@ import type { Surroundings } from './surroundings.js'
 
 /** What a tab asks for. `number` is the tab's own, for the answer. */
 export type Wish =
-  /** `lock`: released when the tab is gone; '' where there are no locks. `token`: true to be asked for it. */
-  | readonly ['join', lock: string, token: string | boolean]
+  /** `token`: true to be asked for it. */
+  | readonly ['join', token: string | boolean]
+  /** Held by the tab; released when it is gone. */
+  | readonly ['lock', name: string]
   | readonly ['start' | 'wake' | 'leave' | 'gone']
   | readonly ['subscribe' | 'unsubscribe', number: string, channel: string, extra: Extra | undefined]
   | readonly ['publish' | 'call', number: string, target: string, data: unknown, extra: Extra]
   | readonly ['batch', wishes: readonly Wish[]]
-  | readonly ['token', token: string | null]
+  | readonly ['token', token: string | null, why?: string]
 
 /** What the worker tells. */
 export type News =
-  | readonly ['state', state: ClientState, clientId: string | null, transport: TransportName | null, offset: number | null]
+  | readonly [
+      'state',
+      state: ClientState,
+      clientId: string | null,
+      transport: TransportName | null,
+      offset: number | null,
+      why?: LineFailure | undefined,
+      detail?: string | undefined,
+    ]
   | readonly ['message' | 'reply', message: PeerMessage]
   | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
   | readonly ['failure', code: LineFailure, detail: string]
   | readonly ['token' | 'left']
+  /** Released when the worker is gone. */
+  | readonly ['lock', name: string]
 
 /** How long the worker may take to speak, and to say that a tab has left, ms. */
 const PATIENCE = 5_000
@@ -40,9 +52,13 @@ export class SharedLine implements Line {
   readonly #on: LineEvents
   readonly #around: Surroundings
   readonly #token: TokenSource | undefined
-  readonly #port: MessagePort
+  readonly #settings: Settings
+  readonly #another: () => SharedWorker | null
+  #port!: MessagePort
+  /** Whose fate the worker has not told. */
+  readonly #pending = new Map<string, Wish>()
   /** Said to the worker while it has not spoken. */
-  #unheard: Wish[] | null = []
+  #unheard: Wish[] | null = null
   #batches = 0
   #batch: Wish[] = []
   #numbers = 0
@@ -51,20 +67,65 @@ export class SharedLine implements Line {
   readonly #ids = new Map<string, string>()
   readonly #wanted = new Set<string>()
   #deaf: () => void = () => {}
+  /** Calls off the alarm: the worker is silent, or does not say that this tab has left. */
+  #heardInTime: () => void = () => {}
 
-  constructor(worker: SharedWorker, settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
+  /** @param another makes a worker in the place of one that died; null where none can be had any more */
+  constructor(
+    worker: SharedWorker,
+    settings: Settings,
+    token: TokenSource | undefined,
+    around: Surroundings,
+    on: LineEvents,
+    another: () => SharedWorker | null = () => null,
+  ) {
     this.#on = on
     this.#around = around
     this.#token = token
-    this.#port = worker.port
-    this.#port.onmessage = ({ data }) => {
+    this.#settings = settings
+    this.#another = another
+    this.#meet(worker)
+  }
+
+  #meet(worker: SharedWorker): void {
+    const { port } = worker
+    this.#unheard = []
+    this.#port = port
+    port.onmessage = ({ data }) => {
+      if (this.#unheard !== null) this.#heardInTime()
       this.#unheard = null
       this.#hear(data)
     }
-    const alone = (): void => this.#goAlone(settings)
+    const alone = (): void => {
+      if (port === this.#port) this.#goAlone()
+    }
     worker.onerror = alone
-    around.after(PATIENCE, alone)
-    void this.#join()
+    this.#heardInTime = this.#around.after(PATIENCE, alone)
+    this.#say(['join', typeof this.#token === 'function' ? true : (this.#token ?? false)])
+    this.#lock()
+  }
+
+  /** The worker has died, as it does with the tab in whose process it was. The session died with it: another one, with all that was wanted. */
+  #revive(): void {
+    if (this.state === 'disconnecting') return this.#left()
+    const pending = [...this.#pending]
+    this.#pending.clear()
+    const worker = this.#another()
+    if (worker === null) {
+      this.#unheard = []
+      this.#goAlone()
+    } else this.#meet(worker)
+    if (this.state === 'new' || this.state === 'closed') return
+    this.#say(['start'])
+    const wanted = new Set(this.#wanted)
+    for (const [number, wish] of pending) {
+      if (wish[0] !== 'subscribe' && wish[0] !== 'unsubscribe') this.#on.settled(number, 'CONNECTION_FAILED', null)
+      else {
+        wanted.delete(wish[2])
+        this.#ask(number, wish)
+      }
+    }
+    for (const channel of wanted) this.#say(['subscribe', this.#number(), channel, undefined])
   }
 
   start(): void {
@@ -72,7 +133,8 @@ export class SharedLine implements Line {
     this.state = 'handshaking'
     this.#deaf = this.#around.listen(event => {
       if (event === 'back') {
-        void this.#join()
+        this.#lock()
+        this.#say(['start'])
         for (const channel of this.#wanted) this.#say(['subscribe', this.#number(), channel, undefined])
       } else this.#say([event === 'wake' ? 'wake' : 'gone'])
     })
@@ -115,21 +177,19 @@ export class SharedLine implements Line {
     this.state = 'disconnecting'
     this.#on.state('disconnecting')
     this.#say(['leave'])
-    this.#around.after(PATIENCE, () => this.#left())
+    if (this.#unheard === null && this.#alone === null) this.#heardInTime = this.#around.after(PATIENCE, () => this.#left())
   }
 
   /** The lock tells the worker when this tab is gone, however it goes. */
-  async #join(): Promise<void> {
-    const token = typeof this.#token === 'function' ? true : (this.#token ?? false)
+  #lock(): void {
     const locks = globalThis.navigator?.locks
-    let name = ''
-    if (locks !== undefined) {
-      name = `perihelion ${Math.random()}`
-      await new Promise<void>(held => {
-        locks.request(name, () => new Promise(() => held())).catch(() => held()) // never let go
-      })
+    if (locks === undefined) return
+    const name = `perihelion ${this.#around.random()}`
+    const hold = (): Promise<never> => {
+      this.#say(['lock', name])
+      return new Promise(() => {}) // never lets go
     }
-    this.#say(['join', name, token])
+    locks.request(name, hold).catch(() => {}) // forbidden: then the page that leaves must do
   }
 
   #say(wish: Wish): void {
@@ -139,21 +199,22 @@ export class SharedLine implements Line {
   }
 
   /** There is no worker: its work is done here. */
-  #goAlone(settings: Settings): void {
+  #goAlone(): void {
     const wishes = this.#unheard
-    if (wishes === null) return
+    if (wishes === null || this.#alone !== null) return
     this.#unheard = this.#port.onmessage = null
+    this.#heardInTime()
     this.#port.postMessage(['gone'] satisfies Wish)
     this.#deaf() // the link listens itself
-    const link = new Link(settings, this.#token, this.#around, {
+    const link = new Link(this.#settings, this.#token, this.#around, {
       ...this.#on,
       settled: (id, code, reply) => {
         this.#on.settled(this.#ids.get(id)!, code, reply)
         this.#ids.delete(id)
       },
       outgoing: () => {}, // seen already
-      state: () => {
-        this.#hear(['state', link.state, link.clientId, link.transport, link.offset])
+      state: (_state, ...why) => {
+        this.#hear(['state', link.state, link.clientId, link.transport, link.offset, ...why])
         if (link.state === 'closed') this.#left()
       },
     })
@@ -192,9 +253,14 @@ export class SharedLine implements Line {
   #send(wish: (number: string) => Wish): string | null {
     if (this.state === 'closed' || this.state === 'disconnecting') return null
     const number = this.#number()
-    if (this.#batches > 0) this.#batch.push(wish(number))
-    else this.#say(wish(number))
+    this.#ask(number, wish(number))
     return number
+  }
+
+  #ask(number: string, wish: Wish): void {
+    if (this.#alone === null) this.#pending.set(number, wish)
+    if (this.#batches > 0) this.#batch.push(wish)
+    else this.#say(wish)
   }
 
   #sendData(kind: 'publish' | 'call', target: string, data: unknown, extra: Extra | undefined): string | null {
@@ -209,20 +275,21 @@ export class SharedLine implements Line {
     const on = this.#on
     switch (news[0]) {
       case 'state': {
-        const [, state, clientId, transport, offset] = news
+        const [, state, clientId, transport, offset, ...why] = news
         Object.assign(this, { clientId, transport, offset })
         if (this.state === 'new' || this.state === 'closed' || this.state === 'disconnecting') return
         if (state === 'new') return
         this.state = state
-        if (state === 'closed') this.#deaf()
-        return on.state(state)
+        if (state === 'closed') this.#forget()
+        return on.state(state, ...why)
       }
       case 'message':
       case 'reply': {
         const message = on.incoming(news[1])
-        return message === null ? undefined : on[news[0]](message)
+        return typeof message?.channel === 'string' ? on[news[0]](message) : undefined
       }
       case 'settled':
+        this.#pending.delete(news[1])
         return on.settled(news[1], news[2], news[3])
       case 'unrestored':
         this.#wanted.delete(news[1])
@@ -231,27 +298,40 @@ export class SharedLine implements Line {
         return on.failure(news[1], news[2])
       case 'left':
         return this.#left()
+      case 'lock':
+        return this.#watch(news[1], this.#port)
       case 'token':
         void this.#tellToken()
     }
   }
 
-  async #tellToken(): Promise<void> {
-    let token: string | null = null
-    try {
-      token = typeof this.#token === 'function' ? await this.#token() : null
-    } catch (error) {
-      this.#on.failure('CONNECTION_FAILED', String(error))
+  /** @param name of the lock that the worker holds as long as it lives */
+  #watch(name: string, port: MessagePort): void {
+    const gone = (): void => {
+      if (port === this.#port && this.#alone === null) this.#revive()
     }
-    this.#say(['token', token])
+    navigator.locks.request(name, gone).catch(() => {}) // this page is gone itself
+  }
+
+  async #tellToken(): Promise<void> {
+    try {
+      this.#say(['token', typeof this.#token === 'function' ? await this.#token() : null])
+    } catch (error) {
+      this.#say(['token', null, String(error)])
+    }
   }
 
   #left(): void {
     if (this.state !== 'disconnecting') return
     this.state = 'closed'
     this.clientId = null
+    this.#heardInTime()
+    this.#forget()
+    this.#on.state('closed', 'DISCONNECTED')
+  }
+
+  #forget(): void {
     this.#wanted.clear()
     this.#deaf()
-    this.#on.state('closed')
   }
 }

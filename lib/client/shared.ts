@@ -24,8 +24,9 @@ export class SharedClient<Channels extends object = ChannelMap> extends Client<C
   constructor(url: string | URL, options: Options & { readonly worker?: string } = {}, around: Surroundings = surroundings()) {
     const { worker, ...rest } = options
     const makeLine: LineMaker = (settings, token, around, on) => {
-      const shared = sharedWorker(worker ?? `${settings.url}/client-shared.js`, settings)
-      return shared === null ? new Link(settings, token, around, on) : new SharedLine(shared, settings, token, around, on)
+      const make = (): SharedWorker | null => sharedWorker(worker ?? `${settings.url}/client-shared.js`, settings)
+      const first = make()
+      return first === null ? new Link(settings, token, around, on) : new SharedLine(first, settings, token, around, on, make)
     }
     super(url, rest, around, makeLine)
   }

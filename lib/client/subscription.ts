@@ -23,7 +23,7 @@ export interface Owner {
 
 /**
  * What `client.subscribe` returns. Without a callback it is to be looped over, once: `for await (const message of subscription)`.
- * Leaving the loop unsubscribes. The loop ends when the subscription does, and throws where that was not the application's wish.
+ * Leaving the loop unsubscribes, and does not wait for the server. The loop ends when the subscription does, and throws where that was not the application's wish.
  */
 export class Subscription<Data = unknown> implements AsyncIterable<Message<Data>> {
   /** Fulfilled once the server took the subscription; rejected with a `ClientError` when it refused. Needs no handler. */
@@ -31,8 +31,9 @@ export class Subscription<Data = unknown> implements AsyncIterable<Message<Data>
   readonly #owner: Owner
   readonly #callback: ((message: never) => void) | null
   #backlog: Message<Data>[] = []
-  #wake: () => void = () => {}
-  #end: ClientError | null | undefined // undefined: not over
+  /** Loops that wait for a message. */
+  #waiting: (() => void)[] = []
+  #end: Error | null | undefined // undefined: not over
 
   /** @internal */
   constructor(
@@ -62,37 +63,43 @@ export class Subscription<Data = unknown> implements AsyncIterable<Message<Data>
   give(message: Message<Data>): void {
     if (!this.active) return
     if (this.#callback !== null) return this.#callback(message as never)
-    this.#backlog.push(message)
-    if (this.#backlog.length > this.#owner.maxBacklog) {
+    if (this.#backlog.length < this.#owner.maxBacklog) {
+      this.#backlog.push(message)
+      this.#wake()
+    } else {
       this.end(new ClientError('BACKLOG_FULL', this.channel))
       void this.#owner.left(this)
     }
-    this.#wake()
   }
 
   /** @internal `why`: null when it was the application's wish. */
-  end(why: ClientError | null): void {
+  end(why: Error | null): void {
     if (!this.active) return
     this.#end = why
     this.#wake()
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message<Data>, void, undefined> {
+  #wake(): void {
+    for (const go of this.#waiting.splice(0)) go()
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Message<Data>, undefined> {
     if (this.#callback !== null) throw new TypeError('this subscription has a callback')
-    try {
-      for (;;) {
-        const messages = this.#backlog
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        void this.unsubscribe()
         this.#backlog = []
-        yield* messages
-        if (this.#backlog.length > 0) continue
-        if (this.#end instanceof ClientError) throw this.#end
-        if (this.#end === null) return
-        await new Promise<void>(resolve => {
-          this.#wake = resolve
-        })
-      }
-    } finally {
-      await this.unsubscribe()
+        return { done: true, value: undefined }
+      },
     }
+  }
+
+  async #next(): Promise<IteratorResult<Message<Data>, undefined>> {
+    while (this.#backlog.length === 0 && this.active) await new Promise<void>(go => this.#waiting.push(go))
+    const value = this.#backlog.shift()
+    if (value !== undefined) return { done: false, value }
+    if (this.#end) throw this.#end
+    return { done: true, value }
   }
 }

@@ -54,26 +54,19 @@ export function surroundings(): Surroundings {
     now: () => {
       // The one clock stands while the machine sleeps, the other is set by people: each is believed when it goes ahead.
       const tick = performance.now()
-      last = Math.max(last + tick - ticked, Math.min(Date.now(), last + tick - ticked + LONGEST_SLEEP))
+      last = Math.max(last + tick - ticked, Date.now())
       ticked = tick
       return last
     },
     random: Math.random,
-    after: document === undefined ? plainAfter : pageAfter(document),
+    after: alarms(document),
     listen,
     storage: storage(),
   }
 }
 
-const LONGEST_SLEEP = 7 * 86_400_000
-
-function plainAfter(ms: number, ring: () => void): () => void {
-  const timer = setTimeout(ring, ms)
-  return () => clearTimeout(timer)
-}
-
 /** Browsers slow down the timers of hidden pages to one a minute, but not those of their workers. */
-function pageAfter(document: Document): typeof plainAfter {
+function alarms(document: Document | undefined): Surroundings['after'] {
   let worker: Worker | null | undefined
   let rings = 0
   const ringing = new Map<number, () => void>()
@@ -91,19 +84,16 @@ function pageAfter(document: Document): typeof plainAfter {
   }
   return (ms, ring) => {
     const n = ++rings
-    const off = (): void => {
+    const off = (): boolean => {
       clearTimeout(timer)
-      ringing.delete(n)
+      return ringing.delete(n)
     }
     const once = (): void => {
-      if (ringing.has(n)) {
-        off()
-        ring()
-      }
+      if (off()) ring()
     }
     const timer = setTimeout(once, ms)
     ringing.set(n, once)
-    if (document.visibilityState === 'hidden') {
+    if (document?.visibilityState === 'hidden') {
       if (worker === undefined) worker = start()
       worker?.postMessage([n, ms])
     }
@@ -115,12 +105,13 @@ function listen(heard: (event: PageEvent) => void): () => void {
   const { document, addEventListener } = globalThis
   if (addEventListener === undefined) return () => {}
   const off = new AbortController()
-  const on = (target: EventTarget, name: string, act: (event: Event) => void): void =>
-    target.addEventListener(name, act, { signal: off.signal })
-  on(globalThis, 'online', () => heard('wake'))
-  on(globalThis, 'pagehide', () => heard('leave'))
-  on(globalThis, 'pageshow', event => (event as PageTransitionEvent).persisted && heard('back'))
-  if (document !== undefined) on(document, 'visibilitychange', () => document.visibilityState === 'visible' && heard('wake'))
+  const on = (name: string, act: (event: Event) => void): void => addEventListener(name, act, { signal: off.signal })
+  const wake = (): void => heard('wake')
+  on('online', wake)
+  on('resume', wake) // the browser had frozen the page
+  on('visibilitychange', () => document.visibilityState === 'hidden' || wake())
+  on('pagehide', () => heard('leave'))
+  on('pageshow', event => (event as PageTransitionEvent).persisted && heard('back'))
   return () => off.abort()
 }
 

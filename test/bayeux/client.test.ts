@@ -271,15 +271,15 @@ for (const kind of KINDS) {
     t.end()
   })
 
-  t.test(`${kind}: a server that holds every connect is waited for in the end`, t => {
+  t.test(`${kind}: a server that holds every connect is waited for at every eighth try`, t => {
     const pair = new Pair(kind).greet()
     const waits: number[] = []
-    for (let now = 0; waits.length < 6; ) {
+    for (let now = 0; waits.length < 10; ) {
       const next = pair.open(now).half.tick(now)
       waits.push(next - now)
       now = next
     }
-    t.strictSame(waits, [10_000, 10_000, 10_000, 10_000, 40_000, 40_000])
+    t.strictSame(waits, [...Array(7).fill(10_000), 40_000, 10_000, 10_000])
     t.end()
   })
 
@@ -1232,6 +1232,431 @@ t.test('use goes on with the same session over the other transport', t => {
   t.end()
 })
 
+t.test('until another transport has answered, nothing but the connect is risked on it', t => {
+  const pair = new Pair('http').up({ ext: { ack: true } })
+  pair.half.useNext('websocket', 1)
+  t.strictSame(pair.sink.events('open'), [], 'a connect is held')
+  pair.answer('/meta/connect', 2, { ext: { ack: 2 } })
+  t.strictSame(pair.sink.events('open'), [['open']])
+  pair.half.opened(3)
+  const id = pair.half.publish('/a', 1, 4)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect', connectionType: 'websocket' }]])
+  pair.half.use('http', 5)
+  t.strictSame(pair.sink.events('settled'), [], 'it was mute: the publish waits')
+  pair.answer('/meta/connect', 6)
+  matches(t, pair.sink.envelopes().slice(1), [
+    [{ channel: '/a', id }],
+    [{ channel: '/meta/connect', connectionType: 'long-polling' }],
+  ])
+  t.end()
+})
+
+t.test('a try on one transport and at once on the other count as one', t => {
+  const pair = new Pair().up()
+  pair.sink.jitter = 1
+  const gaps: number[] = []
+  pair.half.failed(0)
+  for (let now = 0; gaps.length < 5; ) {
+    const next = pair.half.tick(now)
+    gaps.push(next - now)
+    now = next
+    pair.half.useNext('websocket', now)
+    pair.half.tick(now)
+    pair.half.failed(now)
+    pair.half.use('http', now)
+    pair.half.failed(now, 'connect')
+  }
+  t.strictSame(gaps, [1_000, 2_000, 4_000, 8_000, 16_000])
+  t.end()
+})
+
+t.test(
+  'a broken connection whose session is found to be gone begins anew at once; a session lost again and again is paced',
+  t => {
+    const pair = new Pair('http').up()
+    pair.sink.jitter = 1
+    for (const now of [1, 2_000]) {
+      pair.half.failed(now, 'connect')
+      pair.half.wake(now)
+    }
+    pair.quiet().answer('/meta/connect', 3_000, FORGOTTEN)
+    matches(t, pair.sink.envelopes(), [[{ channel: '/meta/handshake' }]])
+    pair.answer('/meta/handshake', 3_000, { clientId: 'D' }).answer('/meta/connect', 3_000, FORGOTTEN)
+    t.ok(pair.half.tick(3_000) > 3_500)
+    t.end()
+  },
+)
+for (const kind of KINDS) {
+  const other = kind === 'http' ? 'websocket' : 'http'
+  t.test(`${kind}: useNext moves the session when nothing is in flight, and not before`, t => {
+    const pair = new Pair(kind).up({ ext: { ack: true } }, '/a')
+    const id = pair.half.publish('/a', 1, 1)
+    pair.quiet().half.useNext(other, 1)
+    pair.answer('/meta/connect', 2, { ext: { ack: 2 } }, { channel: '/a', data: 'on the way' })
+    pair.answer('/a', 2)
+    t.equal(pair.half.kind, kind, 'a connect is out again')
+    pair.quiet().answer('/meta/connect', 3, { ext: { ack: 3 } })
+    t.equal(pair.half.kind, other)
+    const effect = other === 'http' ? ['abort'] : ['open']
+    t.strictSame(pair.sink.events('open', 'abort', 'state', 'failure', 'settled'), [effect], 'nobody notices')
+    if (other === 'websocket') {
+      pair.half.publish('/a', 2, 4)
+      t.equal(pair.half.tick(4), 10_003, 'the socket has the time of a reply')
+      t.strictSame(pair.sink.envelopes(), [], 'what comes meanwhile waits')
+      pair.half.opened(5)
+      matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect' }]], 'also for the first answer over it')
+    }
+    const connectionType = other === 'http' ? 'long-polling' : other
+    t.match(pair.last('/meta/connect'), { clientId: 'C0', connectionType, advice: { timeout: 0 }, ext: { ack: 3 } })
+    pair.answer('/meta/connect', 5)
+    if (other === 'websocket') matches(t, pair.sink.envelopes(), [[{ data: 2 }], [{ channel: '/meta/connect' }]])
+    t.notOk(pair.last('/meta/connect').advice, 'held from now on')
+    t.strictSame(pair.sink.events('settled', 'failure'), [])
+    t.ok(id)
+    t.end()
+  })
+
+  t.test(`${kind}: useNext can be taken back, by itself and by use`, t => {
+    const pair = new Pair(kind).up()
+    pair.half.useNext(other, 1)
+    pair.half.useNext(kind, 1)
+    pair.answer('/meta/connect', 2)
+    t.equal(pair.half.kind, kind)
+    pair.half.useNext(other, 3)
+    pair.half.use(kind, 3)
+    pair.answer('/meta/connect', 4)
+    t.equal(pair.half.kind, kind)
+    t.strictSame(pair.sink.events('open', 'abort', 'failure'), [])
+    t.end()
+  })
+
+  t.test(`${kind}: useNext on a broken connection waits for the next try`, t => {
+    const pair = new Pair(kind).up()
+    pair.sink.jitter = 1
+    pair.half.failed(0, 'connect')
+    pair.quiet().half.useNext(other, 1)
+    t.equal(pair.half.kind, other)
+    t.equal(pair.half.tick(999), 1_000)
+    t.strictSame([pair.sink.events('open'), pair.sink.envelopes()], [[], []])
+    pair.half.tick(1_000)
+    if (other === 'websocket') {
+      t.strictSame(pair.sink.events('open'), [['open']])
+      pair.half.opened(1_001)
+    }
+    matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect', clientId: 'C0' }]])
+    t.end()
+  })
+
+  t.test(`${kind}: useNext while leaving comes too late: what waits is sent by the way that there is`, t => {
+    const pair = new Pair(kind).up().answer('/meta/connect', 0, { advice: { interval: 5_000 } })
+    const ids = [pair.half.publish('/a', 1, 1), pair.half.publish('/a', 2, 1)]
+    pair.half.useNext(other, 1)
+    pair.half.disconnect(2)
+    pair.half.useNext(other, 2)
+    for (const id of ids) pair.receive(3, 'other', { channel: '/a', id, successful: true })
+    pair.answer('/meta/disconnect', 4)
+    t.strictSame(
+      pair.sink.events('settled').map(([, , code]) => code),
+      [null, null],
+    )
+    t.equal(pair.half.state, 'closed')
+    t.end()
+  })
+}
+
+t.test('useNext: a socket that is being opened is not dropped for it', t => {
+  const pair = new Pair()
+  pair.half.handshake(0)
+  pair.half.useNext('http', 1)
+  t.equal(pair.half.tick(1), 10_000)
+  t.equal(pair.half.kind, 'websocket')
+  pair.half.failed(2)
+  t.equal(pair.half.kind, 'http')
+  pair.half.tick(2)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/handshake' }]])
+  t.end()
+})
+
+t.test('useNext: a socket that does not open breaks the connection, and is tried again', t => {
+  const pair = new Pair('http').up()
+  pair.half.useNext('websocket', 1)
+  pair.answer('/meta/connect', 2)
+  pair.sink.jitter = 1
+  pair.half.failed(3)
+  t.strictSame(pair.sink.events('open', 'state', 'failure'), [['open'], ['state', 'broken'], ['failure', 'CONNECTION_FAILED']])
+  pair.half.tick(pair.half.tick(3))
+  t.strictSame(pair.sink.events('open'), [['open']])
+  t.end()
+})
+
+t.test('useNext: the interval that the server asked for holds on the new way too', t => {
+  const pair = new Pair('http').up().answer('/meta/connect', 0, { advice: { interval: 5_000 } })
+  pair.half.useNext('websocket', 1)
+  pair.half.opened(2)
+  t.equal(pair.half.tick(2), 5_000)
+  pair.quiet().half.tick(5_000)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect' }]])
+  t.end()
+})
+
+t.test('check proves the connection by a connect that must be answered in time', t => {
+  const rows: [kind: TransportKind, ack: boolean, asked: boolean][] = [
+    ['websocket', false, true],
+    ['websocket', true, true],
+    ['http', true, true],
+    ['http', false, false], // what the request given up may bring would be lost
+  ]
+  for (const [kind, ack, asked] of rows) {
+    for (const answered of [true, false]) {
+      const pair = new Pair(kind).up({ ext: { ack } })
+      pair.half.check(100, 4_000)
+      pair.half.check(101, 4_000)
+      const envelopes = pair.sink.envelopes()
+      matches(t, envelopes, asked ? [[{ channel: '/meta/connect', advice: { timeout: 0 } }]] : [], `${kind} ${ack}: once`)
+      t.strictSame(pair.sink.events('abort'), asked && kind === 'http' ? [['abort', 'connect']] : [])
+      t.equal(pair.half.tick(102), asked ? 4_100 : 40_000)
+      if (answered && asked) pair.answer('/meta/connect', 4_099)
+      pair.half.tick(4_100)
+      t.equal(pair.half.state, answered || !asked ? 'connected' : 'broken')
+      if (answered && asked) t.notOk(pair.last('/meta/connect').advice, 'held from now on')
+    }
+  }
+  t.end()
+})
+
+t.test('check in the pause that the server asked for waits for its end', t => {
+  const pair = new Pair().up().answer('/meta/connect', 0, { advice: { interval: 5_000 } })
+  pair.half.check(1, 4_000)
+  t.equal(pair.half.tick(1), 5_000)
+  pair.quiet().half.tick(5_000)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect', advice: { timeout: 0 } }]])
+  t.equal(pair.half.tick(5_000), 9_000)
+  t.end()
+})
+
+t.test('check: the reply to the connect given up loses nothing and doubles nothing', t => {
+  const one = { channel: '/a', data: 1 }
+  const given = (pair: Pair) => pair.sink.events('message').map(([, , data]) => data)
+  for (const apart of [false, true]) {
+    const pair = new Pair().up({ ext: { ack: true } })
+    const late = { channel: '/meta/connect', id: pair.last('/meta/connect').id, successful: true, ext: { ack: 2 } }
+    if (apart) pair.receive(1, 'other', one)
+    pair.half.check(2, 4_000)
+    if (apart) pair.receive(3, 'connect', late)
+    else pair.receive(3, 'connect', one, late)
+    t.strictSame(given(pair), [], 'it was not acknowledged, and comes again')
+    t.strictSame(pair.last('/meta/connect').ext, { ack: 1 })
+    pair.answer('/meta/connect', 4, { ext: { ack: 3 } }, one)
+    t.strictSame(given(pair), [1])
+  }
+  const plain = new Pair().up()
+  const { id } = plain.last('/meta/connect')
+  plain.half.check(2, 4_000)
+  plain.receive(3, 'connect', one, { channel: '/meta/connect', id, successful: true })
+  t.strictSame(given(plain), [1], 'without ack it is given as it comes')
+  t.equal(plain.half.tick(3), 4_002, 'and proves nothing')
+  t.end()
+})
+
+t.test('check is wake where there is nothing to prove', t => {
+  const fresh = new Pair('http')
+  fresh.half.check(0, 4_000)
+  t.equal(fresh.half.tick(0), Number.POSITIVE_INFINITY)
+  const pair = new Pair('http').up()
+  pair.sink.jitter = 1
+  pair.half.failed(0, 'connect')
+  pair.half.check(1, 4_000)
+  matches(t, pair.sink.envelopes(), [[{ channel: '/meta/connect' }]])
+  t.equal(pair.half.tick(1), 10_001, 'with the time of every other try')
+  t.end()
+})
+
+t.test('a saved session goes on in another half, without what its page had in flight', t => {
+  for (const kind of KINDS) {
+    const first = new Pair(kind)
+    t.equal(first.half.save(), null)
+    first.up({ ext: { ack: true } }, '/a')
+    first.half.subscribe('/b', 1)
+    const lost = first.half.publish('/x', 1, 1)
+    const saved = JSON.parse(JSON.stringify(first.half.save()))
+    t.match(saved, { clientId: 'C0', ack: 1, advice: { timeout: 30_000, interval: 0 }, subscriptions: ['/a'] })
+
+    const pair = new Pair(kind)
+    pair.half.resume(saved, 10)
+    pair.open(10)
+    t.match(pair.last('/meta/connect'), { clientId: 'C0', advice: { timeout: 0 }, ext: { ack: 1 } })
+    pair.receive(11, 'other', { channel: '/x', id: lost, successful: true })
+    pair.answer('/meta/connect', 11, { ext: { ack: 2 } }, { channel: '/a', data: 1 })
+    t.strictSame(pair.sink.events('state', 'message', 'settled', 'failure'), [
+      ['state', 'connecting'],
+      ['message', '/a', 1],
+      ['state', 'connected'],
+    ])
+    t.ok(Number(pair.half.publish('/x', 2, 12)) > Number(lost), 'no id comes twice in one session')
+    pair.answer('/x', 12)
+    pair.half.subscribe('/c', 13)
+    pair.answer('/meta/subscribe', 13)
+    pair.answer('/meta/connect', 14, FORGOTTEN).quiet().answer('/meta/handshake', 14, { clientId: 'D' })
+    t.strictSame(pair.subscriptions(), ['/c'], 'the page before this one does not subscribe any more')
+    pair.half.disconnect(15)
+    t.equal(pair.half.save(), null)
+  }
+  t.end()
+})
+
+t.test('a saved session that the server has forgotten is replaced by a new one', t => {
+  const pair = new Pair('http')
+  const advice = { timeout: 30_000, interval: 0, maxInterval: 0 }
+  pair.half.resume({ clientId: 'old', ack: 7, advice, lastId: 40, subscriptions: [] }, 0)
+  pair.half.publish('/a', 1, 0)
+  matches(t, pair.sink.envelopes(), [[{ clientId: 'old', id: '41' }], [{ clientId: 'old' }]])
+  pair.answer('/a', 1, UNKNOWN).answer('/meta/handshake', 2, { clientId: 'D' })
+  const [batch, connect] = pair.sink.envelopes().slice(1)
+  t.match([batch, connect], [[{ clientId: 'D', data: 1 }], [{ clientId: 'D' }]], 'with what was told to the old one')
+  t.notOk(connect?.[0]?.ext, 'and without its ack id')
+  t.end()
+})
+
+t.test('incoming sees each message first, and says what is heard in its place', t => {
+  const pair = new Pair('http')
+  const seen: string[] = []
+  Object.assign(pair.sink, {
+    incoming: (message: PeerMessage) => {
+      seen.push(message.channel)
+      if (message.data === 'drop') return null
+      return message.data === 'change' ? { ...message, data: 'changed' } : message
+    },
+  })
+  pair.up()
+  const id = pair.half.publish('/a', 1, 1)
+  pair.receive(1, 'other', { channel: '/a', data: 'drop' }, { channel: '/a', data: 'change' }, null, {
+    channel: '/a',
+    id,
+    successful: true,
+  })
+  t.strictSame(pair.sink.events('message', 'settled'), [
+    ['message', '/a', 'changed'],
+    ['settled', id, null, 'ok'],
+  ])
+  t.strictSame(seen, ['/meta/handshake', '/meta/connect', '/a', '/a', '/a'], 'but nothing that is no message')
+  Object.assign(pair.sink, { incoming: () => ({ data: 1 }) })
+  pair.answer('/meta/connect', 2)
+  t.strictSame(pair.sink.events('failure'), [['failure', 'REPLY_MISSING']], 'what is no message is nothing')
+  t.end()
+})
+
+t.test('restore: false: subscriptions end with their session, those that wait are for the next', t => {
+  const pair = new Pair('http', { restore: false }).up({}, '/a')
+  pair.answer('/meta/connect', 1, FORGOTTEN)
+  pair.half.subscribe('/b', 1)
+  pair.quiet().answer('/meta/handshake', 2, { clientId: 'D' })
+  t.strictSame(pair.subscriptions(), ['/b'])
+  t.strictSame(pair.half.save()?.subscriptions, [])
+  t.end()
+})
+
+t.test('a subscription that is refused in a new session is told once, with the reply', t => {
+  const pair = new Pair('http').up({}, '/a')
+  const told: unknown[][] = []
+  Object.assign(pair.sink, { unrestored: (...event: unknown[]) => told.push(event) })
+  pair.answer('/meta/connect', 1, FORGOTTEN).answer('/meta/handshake', 1, { clientId: 'D' }).quiet()
+  pair.answer('/meta/subscribe', 2, { successful: false, error: '403:no:subscribe_denied' })
+  t.match(told, [['/a', 'REFUSED', { error: '403:no:subscribe_denied' }]])
+  t.equal(told.length, 1)
+  t.strictSame(pair.sink.events('failure', 'settled'), [])
+  t.end()
+})
+
+for (const kind of KINDS) {
+  t.test(`${kind}: a subscribe or unsubscribe that is lost is asked again by itself, in its place`, t => {
+    const pair = new Pair(kind).up({}, '/a')
+    pair.sink.jitter = 1
+    const ids = [pair.half.subscribe('/b', 1), pair.half.unsubscribe('/a', 1)]
+    if (kind === 'http')
+      pair.answer('/meta/subscribe', 1) // one at a time
+    else pair.receive(1, 'other', { channel: '/meta/subscribe', id: ids[0], successful: true })
+    const again = pair.half.subscribe('/c', 1)
+    const publish = kind === 'http' ? null : pair.half.publish('/x', 1, 1)
+    pair.quiet().half.failed(2, 'other')
+    pair.half.publish('/x', 2, 2)
+    t.strictSame(pair.sink.events('settled'), publish === null ? [] : [['settled', publish, 'CONNECTION_FAILED']])
+    t.equal(pair.half.state, 'broken', 'so that a backoff paces it')
+    pair.half.tick(1_002)
+    if (kind === 'websocket') pair.half.opened(1_002)
+    pair.quiet().answer('/meta/connect', 1_003)
+    const [first] = pair.sink.envelopes()
+    t.strictSame(
+      first?.map(({ channel }) => channel),
+      ['/meta/unsubscribe', '/meta/subscribe', '/x'],
+    )
+    for (const id of [ids[1], again]) t.ok(first?.some(message => message.id === id))
+    pair.receive(1_004, 'other', ...(first ?? []).map(({ channel, id }) => ({ channel, id, successful: true })))
+    t.strictSame(
+      pair.sink.events('settled').map(([, id, code]) => [id, code]),
+      (first ?? []).map(({ id }) => [id, null]),
+    )
+    pair.sink.jitter = 0
+    pair.answer('/meta/connect', 1_005, FORGOTTEN).quiet().answer('/meta/handshake', 1_005, { clientId: 'D' })
+    t.strictSame(pair.subscriptions(), ['/b', '/c'])
+    t.end()
+  })
+
+  t.test(`${kind}: a subscribe answered 402 twice is asked a third time, a publish is not`, t => {
+    const pair = new Pair(kind).up()
+    pair.half.startBatch()
+    const publish = pair.half.publish('/x', 1, 1)
+    const subscribe = pair.half.subscribe('/a', 1)
+    pair.half.endBatch(1)
+    for (let now = 2; now < 4; now++) {
+      pair
+        .quiet()
+        .receive(
+          now,
+          'other',
+          { channel: '/x', id: publish, ...UNKNOWN },
+          { channel: '/meta/subscribe', id: subscribe, ...UNKNOWN },
+        )
+      t.strictSame(pair.sink.events('settled'), now === 2 ? [] : [['settled', publish, 'REFUSED', '402::session_unknown']])
+      pair.half.tick(now)
+      pair.answer('/meta/handshake', now, { clientId: `D${now}` })
+    }
+    t.strictSame(pair.last('/meta/subscribe'), { clientId: 'D3', channel: '/meta/subscribe', subscription: '/a', id: subscribe })
+    pair.answer('/meta/subscribe', 5)
+    t.strictSame(pair.sink.events('settled'), [['settled', subscribe, null, 'ok']])
+    t.end()
+  })
+
+  t.test(`${kind}: without restore, or while leaving, a subscribe that is lost fails as every other message`, t => {
+    const plain = new Pair(kind, { restore: false }).up()
+    const id = plain.half.subscribe('/a', 1)
+    plain.half.failed(2, 'other')
+    t.strictSame(plain.sink.events('settled'), [['settled', id, 'CONNECTION_FAILED']])
+    t.equal(plain.half.queued, 0)
+    const leaving = new Pair(kind).up()
+    const last = leaving.half.subscribe('/a', 1)
+    leaving.half.disconnect(2)
+    leaving.half.failed(3, 'other')
+    t.strictSame(leaving.sink.events('settled'), [['settled', last, 'CONNECTION_FAILED']])
+    t.end()
+  })
+}
+
+t.test('closed is told together with its reason', t => {
+  const rows: [why: string, act: (pair: Pair) => unknown, detail: string][] = [
+    ['DISCONNECTED', pair => [pair.half.disconnect(1), pair.answer('/meta/disconnect', 1)], ''],
+    ['KICKED', pair => pair.receive(1, 'other', { channel: '/meta/disconnect', successful: true }), ''],
+    ['STOPPED', pair => pair.answer('/meta/connect', 1, { ...UNKNOWN, advice: { reconnect: 'none' } }), '402::session_unknown'],
+  ]
+  for (const [why, act, detail] of rows) {
+    const pair = new Pair('http').up()
+    const told: unknown[][] = []
+    pair.sink.state = (...event) => told.push(event)
+    act(pair)
+    t.strictSame(told.at(-1), ['closed', why, detail])
+  }
+  t.end()
+})
+
 t.test('the application may disconnect, publish or begin again out of every event', t => {
   for (const kind of KINDS) {
     const events = kind === 'http' ? [] : ['open']
@@ -1315,7 +1740,23 @@ interface Parcel {
 
 const OPS = [
   ...(['run', 'run', 'run', 'serve', 'hear', 'wait', 'wait', 'push', 'push', 'expire', 'publish', 'subscribe'] as const),
-  ...(['call', 'unsubscribe', 'batch', 'wake', 'use', 'cut', 'vanish', 'double', 'mangle', 'advise', 'forget', 'kick'] as const),
+  ...([
+    'call',
+    'unsubscribe',
+    'batch',
+    'wake',
+    'use',
+    'useNext',
+    'check',
+    'resume',
+    'cut',
+    'vanish',
+    'double',
+    'mangle',
+    'advise',
+    'forget',
+    'kick',
+  ] as const),
 ]
 type Op = (typeof OPS)[number]
 const ADVICES: Json[] = [
@@ -1339,7 +1780,7 @@ const MANGLED = [
 /** One life of a client: half, network and server; the script decides who moves. */
 class Life implements ClientSink {
   now = 1_000
-  readonly half: ClientHalf
+  half: ClientHalf
   readonly taken = new Set<string>()
   readonly ended: string[] = []
   readonly given: number[] = []
@@ -1354,17 +1795,19 @@ class Life implements ClientSink {
   opening = false
   advice: Json | null = null
   pushed = 0
+  resumed = 0
   count = 0
-  kind: TransportKind
   readonly ack: boolean
   readonly apart: boolean
   readonly jitters: readonly number[]
   constructor(kind: TransportKind, ack: boolean, apart: boolean, jitters: readonly number[]) {
-    this.kind = kind
     this.ack = ack
     this.apart = apart
     this.jitters = jitters
     this.half = new ClientHalf(this, kind)
+  }
+  get kind(): TransportKind {
+    return this.half.kind
   }
 
   open(): void {
@@ -1407,6 +1850,16 @@ class Life implements ClientSink {
     for (let next = this.tick(); next <= until; next = this.tick()) this.now = next
     this.now = until
     this.tick()
+  }
+  /** The page is loaded again: what it had in flight is nobody's any more. */
+  resume(): void {
+    const saved = JSON.stringify(this.half.save())
+    if (saved === 'null') return
+    this.abort()
+    this.half = new ClientHalf(this, this.kind)
+    for (const id of this.taken) if (!this.ended.includes(id)) this.taken.delete(id)
+    this.half.resume(JSON.parse(saved), this.now)
+    this.resumed++
   }
   take(id: string | null): void {
     if (id === null) return
@@ -1559,9 +2012,11 @@ class Life implements ClientSink {
       const { text, lane } = this.heard[n % this.heard.length] as Parcel
       half.received(text, now, lane)
     } else if (op === 'use' && n % 4 === 0) {
-      this.kind = this.kind === 'http' ? 'websocket' : 'http'
-      half.use(this.kind, now)
-    } else if (op === 'kick' && n % 4 === 0 && session !== undefined) {
+      half.use(this.kind === 'http' ? 'websocket' : 'http', now)
+    } else if (op === 'useNext') half.useNext(KINDS[n % 2] ?? 'http', now)
+    else if (op === 'check') half.check(now, 4_000)
+    else if (op === 'resume' && n % 2 === 0) this.resume()
+    else if (op === 'kick' && n % 4 === 0 && session !== undefined) {
       this.sessions.delete(session.id)
       this.down.push({
         route: this.socket || (this.routes.get('connect') ?? 0),
@@ -1578,7 +2033,7 @@ class Life implements ClientSink {
 }
 
 t.test('against a hostile network and server: everything settles once, nothing comes twice, nothing is left', t => {
-  const seen = { closed: 0, healed: 0, given: 0, renewed: 0, settled: 0 }
+  const seen = { closed: 0, healed: 0, given: 0, renewed: 0, settled: 0, resumed: 0 }
   const script = fc.array(fc.tuple(fc.constantFrom(...OPS), fc.nat(999)), { maxLength: 120, size: 'max' })
   const jitters = fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { minLength: 1, maxLength: 8 })
   const life = fc.record({
@@ -1592,27 +2047,29 @@ t.test('against a hostile network and server: everything settles once, nothing c
   fc.assert(
     fc.property(life, ({ kind, ack, apart, jitters, script, last }) => {
       const life = new Life(kind, ack, apart, jitters)
-      const { half } = life
       const check = (ok: boolean, text: string) => {
         if (!ok) life.faults.push(text)
       }
-      half.handshake(life.now)
+      life.half.handshake(life.now)
       for (const [op, n] of script) life.act(op, n)
       // The network heals: what the living session was sent has to arrive.
       life.advice = ADVICE
-      for (let turn = 0; turn < 60 && half.state !== 'closed'; turn++) {
+      for (let turn = 0; turn < 60 && life.half.state !== 'closed'; turn++) {
         life.run()
         life.push()
         life.run()
-        if (half.state === 'connected' && turn > 20) break
+        if (life.half.state === 'connected' && turn > 20) break
         life.pass(Math.min(life.tick(), life.now + 90_000))
       }
       for (let turn = 0; turn < 3; turn++) {
         life.run()
-        if (half.state !== 'connected' || turn === 0) life.pass(life.now + 3_000) // the longest interval advised
+        if (life.half.state !== 'connected' || turn === 0) life.pass(life.now + 3_000) // the longest interval advised
       }
-      const session = life.sessions.get(half.clientId ?? '')
-      check(half.state === 'closed' || (half.state === 'connected' && session !== undefined), `${half.state} at the end`)
+      const session = life.sessions.get(life.half.clientId ?? '')
+      check(
+        life.half.state === 'closed' || (life.half.state === 'connected' && session !== undefined),
+        `${life.half.state} at the end`,
+      )
       if (session !== undefined && ack)
         check(
           session.log.every(n => life.given.includes(n)),
@@ -1624,25 +2081,29 @@ t.test('against a hostile network and server: everything settles once, nothing c
           'doubled or out of order',
         )
       check(new Set(life.ended).size === life.ended.length, 'settled twice')
-      if (half.state === 'closed') seen.closed++
+      if (life.half.state === 'closed') seen.closed++
       else seen.healed++
       // And breaks for good.
       for (const [op, n] of last.slice(0, 10)) if (op !== 'forget') life.act(op, n)
-      half.disconnect(life.now)
+      life.half.disconnect(life.now)
       for (const [op, n] of last.slice(10, 20)) life.act(op, n)
       life.pass(life.now + 10_000)
-      check(half.state === 'closed', 'not closed in time')
+      check(life.half.state === 'closed', 'not closed in time')
       check(life.tick() === Number.POSITIVE_INFINITY, 'a deadline is left')
-      check(half.queued === 0, 'a message is left')
+      check(life.half.queued === 0, 'a message is left')
       check(life.ended.toSorted().join() === [...life.taken].toSorted().join(), 'settled are not the taken')
       seen.given += life.given.length
       seen.renewed += life.sessions.size
       seen.settled += life.ended.length
+      seen.resumed += life.resumed
       if (life.faults.length > 0) throw new Error(life.faults.join(', '))
     }),
     { numRuns: 500 },
   )
   t.comment(seen)
-  t.ok(seen.closed > 50 && seen.healed > 50 && seen.given > 500 && seen.settled > 500, 'the script reaches what it should')
+  t.ok(
+    seen.closed > 50 && seen.healed > 50 && seen.given > 500 && seen.settled > 500 && seen.resumed > 50,
+    'the script reaches what it should',
+  )
   t.end()
 })

@@ -1,23 +1,10 @@
-// The chat over the wire: its service and its headers by plain HTTP, its two pages in Chromium.
+// The chat over the wire: its service and its headers by plain HTTP, its three pages in Chromium. When the network fails: chat-trouble.test.ts.
 
-import type { Browser, Page } from 'playwright-core'
-import t, { type Test } from 'tap'
-import { pages } from '../../examples/chat/pages.js'
-import { chatService } from '../../examples/chat/service.js'
+import t from 'tap'
+import { counts, focused, open, present, profile, say, sees, startChat, texts, visit } from '../support/chat.js'
 import { startChromium } from '../support/chromium.js'
-import { startServer, type TestServer } from '../support/server.js'
 
 type Json = Record<string, unknown>
-
-const GUARD = 20_000
-
-/** A server with the chat at a path that no page has by heart. */
-async function startChat(t: Test): Promise<TestServer> {
-  return startServer(t, { path: '/push' }, async app => {
-    chatService(app.bayeux)
-    await pages(app, app.bayeux.path)
-  })
-}
 
 /** A client that polls by hand: what it sends returns with all that was queued for it. */
 class Caller {
@@ -141,9 +128,9 @@ t.test('pages come with a strict policy, libraries from the packages, and nothin
   for (const path of [
     '/',
     '/dojo.html',
+    '/cometd.html',
     '/chat.js',
     '/config.json',
-    '/vendor/cometd/cometd.js',
     '/vendor/dojo/dojo.js',
     '/vendor/dojox/cometd.js',
   ]) {
@@ -162,67 +149,45 @@ t.test('pages come with a strict policy, libraries from the packages, and nothin
   }
 })
 
-/** Opens a page of the chat in a browser profile of its own, and says a name. */
-async function visit(t: Test, browser: Browser, server: TestServer, path: string, nick: string, width = 1280): Promise<Page> {
-  const context = await browser.newContext({ viewport: { width, height: 800 } })
-  t.teardown(() => context.close())
-  const page = await context.newPage()
-  page.setDefaultTimeout(GUARD)
-  page.on('pageerror', error => t.fail(`${path}: ${error.message}`))
-  page.on('console', message => {
-    if (message.text().includes('Content Security Policy')) t.fail(`${path}: ${message.text()}`)
-  })
-  await page.goto(new URL(path, server.url).href)
-  await focused(page, 'nick')
-  await page.fill('#nick', nick)
-  await page.press('#nick', 'Enter')
-  await page.waitForSelector('#members li', { state: 'attached' })
-  return page
-}
-
-/** Waits until an element has the focus. (A string would be evaluated in the page, against its policy.) */
-async function focused(page: Page, id: string): Promise<void> {
-  await page.waitForFunction(wanted => document.activeElement?.id === wanted, id)
-}
-
-async function say(page: Page, text: string): Promise<void> {
-  await page.fill('#text', text)
-  await page.press('#text', 'Enter')
-}
-
-/** Waits until an element's text contains `text`. */
-async function sees(page: Page, selector: string, text: string): Promise<void> {
-  const test = ([where, what]: [string, string]): boolean => document.querySelector(where)?.textContent?.includes(what) === true
-  await page.waitForFunction(test, [selector, text] as [string, string])
-}
-
-async function texts(page: Page, selector: string): Promise<string[]> {
-  return page.locator(selector).allTextContents()
-}
-
 t.test('the pages', async t => {
   const server = await startChat(t)
   const browser = await startChromium(t)
-  const ana = await visit(t, browser, server, '/', 'Ana')
-  const tim = await visit(t, browser, server, '/dojo.html', 'Old Tim')
+  const ana = await visit(t, browser, server.url, '/', 'Ana')
+  const tim = await visit(t, browser, server.url, '/dojo.html', 'Old Tim')
 
-  await t.test('a modern and a Dojo page in one room talk both ways', async t => {
+  await t.test('a modern page, one on Dojo and one on cometd.js talk with each other', async t => {
+    const cora = await visit(t, browser, server.url, '/cometd.html', 'Cora')
+    await say(cora, 'Hello <i>all</i>')
+    await sees(ana, '#log', 'Hello <i>all</i>')
+    await sees(tim, '#log', 'Hello <i>all</i>')
     await say(ana, 'Hello <b>old</b> friend')
     await sees(tim, '#log', 'Hello <b>old</b> friend')
     await say(tim, 'Hello & good day')
     await sees(ana, '#log', 'Hello & good day')
+    await sees(cora, '#log', 'Hello & good day')
+    t.same(await texts(cora, '.bubble'), ['Hello <i>all</i>', 'Hello <b>old</b> friend', 'Hello & good day'])
+    t.same(await texts(cora, '#members .name'), ['Ana', 'Cora', 'Old Tim'])
+    await cora.click('#rooms a:has-text("music")')
+    await say(cora, 'la la')
+    await counts(cora, '.said.sent', 1)
+    await cora.click('#leave')
+    await sees(cora, '#link-state', 'Not connected')
+    await sees(ana, '#log', 'Cora left')
+    await cora.click('#leave')
+    await sees(cora, '#link-state', 'Cora · live on websocket')
+    await cora.click('#leave')
+    await sees(cora, '#link-state', 'Not connected')
     t.same(await texts(ana, '.group.own .bubble'), ['Hello <b>old</b> friend'])
     await sees(tim, '.row.own .words', 'Hello & good day')
-    t.equal(await ana.locator('.bubble.sending').count(), 0)
+    await counts(ana, '.said.sent', 1)
   })
 
   await t.test('both show who is there', async t => {
     t.same(await texts(ana, '#members .name'), ['Ana', 'Old Tim'])
     t.same(await texts(tim, '#members li'), ['Ana', 'Old Tim (you)'])
-    const cleo = await visit(t, browser, server, '/', 'Cleo', 360)
-    await sees(ana, '#members', 'Cleo')
-    await sees(tim, '#members', 'Cleo')
-    await cleo.close({ runBeforeUnload: false })
+    await visit(t, browser, server.url, '/', 'Narrow', 360)
+    await sees(ana, '#members', 'Narrow')
+    await sees(tim, '#members', 'Narrow')
   })
 
   await t.test('each sees that the other is typing, and no longer once the message is there', async t => {
@@ -246,7 +211,7 @@ t.test('the pages', async t => {
   })
 
   await t.test('a private message is seen by the two alone', async t => {
-    const cleo = await visit(t, browser, server, '/', 'Cleo')
+    const cleo = await visit(t, browser, server.url, '/', 'Cleo')
     await ana.click('#members button:has-text("Old Tim")')
     await say(ana, 'between us')
     await tim.click('#privates a:has-text("Ana")')
@@ -282,32 +247,27 @@ t.test('the pages', async t => {
     await tim.click('#rooms a:has-text("lobby")')
   })
 
-  await t.test('after the loss of their sessions both come back to their rooms', async t => {
-    const lost = [...server.bayeux.sessions()].map(session => session.id)
-    for (const id of lost) server.bayeux.session(id)?.expire()
-    const back = (): boolean =>
-      [...server.bayeux.sessions()].filter(session => session.subscriptions.includes('/talk/room/lobby')).length === 2
-    for (const end = Date.now() + GUARD; !back() && Date.now() < end; ) await new Promise(resolve => setTimeout(resolve, 50))
-    await sees(ana, '#link-state', 'Live')
-    await say(ana, 'still here')
-    await sees(tim, '#log', 'still here')
-    await say(tim, 'me too')
-    await sees(ana, '#log', 'me too')
-    t.same(await texts(ana, '#members .name'), ['Ana', 'Old Tim'])
-    t.equal((await texts(ana, '.bubble')).filter(text => text === 'anybody here?').length, 1, 'nothing twice')
-  })
+  await t.test(
+    'after the loss of their sessions both come back to their rooms, and what is said meanwhile comes with them',
+    async t => {
+      for (const { id } of [...server.bayeux.sessions()]) server.bayeux.session(id)?.expire()
+      await say(ana, 'still here')
+      await sees(tim, '#log', 'still here')
+      await say(tim, 'me too')
+      await sees(ana, '#log', 'me too')
+      t.same(await texts(ana, '#members .name'), ['Ana', 'Old Tim'])
+      t.equal((await texts(ana, '.bubble')).filter(text => text === 'anybody here?').length, 1, 'nothing twice')
+    },
+  )
 
   await t.test('a name that is taken is asked for again', async t => {
-    const other = await browser.newContext()
-    t.teardown(() => other.close())
-    const page = await other.newPage()
-    await page.goto(new URL('/', server.url).href)
+    const page = await open(t, await profile(t, browser), new URL('/', server.url).href)
     await page.fill('#nick', 'ana')
     await page.press('#nick', 'Enter')
     await sees(page, '#nick-error', 'already has this name')
     await page.fill('#nick', 'Anna')
     await page.press('#nick', 'Enter')
-    await page.waitForSelector('#members li')
+    await present(page)
     await page.reload()
     await sees(page, '#my-nick', 'Anna')
     await sees(page, '#members', 'Anna')
@@ -315,8 +275,8 @@ t.test('the pages', async t => {
   })
 
   await t.test('at 360 px rooms and members are drawers, and nothing is wider than the screen', async t => {
-    for (const path of ['/', '/dojo.html']) {
-      const page = await visit(t, browser, server, path, path === '/' ? 'Phone' : 'Old phone', 360)
+    for (const path of ['/', '/dojo.html', '/cometd.html']) {
+      const page = await visit(t, browser, server.url, path, `Phone ${path.length}`, 360)
       await say(page, `https://example.org/${'long-'.repeat(40)}`)
       await sees(page, '#log', 'long-long')
       t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), path)

@@ -158,8 +158,10 @@ t.test('a private message reaches all windows of both, and nobody else', async t
   t.same(message, { id: '0-1', from: 'Ana', to: 'Ben', text: 'psst', at: 77, tag: 'x9' })
   t.same(
     out.take(),
-    ['s2', 's4', 's3'].map(session => [session, '/service/talk/private', message]),
+    ['s2', 's4', 's1', 's3'].map(session => [session, '/service/talk/private', message]),
   )
+  t.equal(rooms.whisper('s3', { to: 'ben', text: 'psst', tag: 'x9' }, 78), message, 'sent again, it is the same message')
+  t.same(out.take(), [])
   t.throws(() => rooms.whisper('s1', { to: 'Dora', text: 'x' }, 0), refused('person_unknown'))
   t.throws(() => rooms.whisper('s1', { to: 7, text: 'x' }, 0), refused('person_unknown'))
   t.throws(() => rooms.whisper('s1', { to: 'Ben' }, 0), refused('text_invalid'))

@@ -1,62 +1,22 @@
 // npm cometd 9 and cometd-jquery 3 in Chromium: every transport, within an origin, across origins, and over a reload of the page.
 //
-// Knows: which pages, origins and cookies a browser brings together.
-// Does not know: the rules every client is held to (conversation.ts).
-// Source: protocol reference 4.5, 5.5, 5.6, 5.7, 6.1, 7.6, 9.2, 9.3; vectors 40 and 179.
+// Knows: which of them visit the server, and which origins it refuses.
+// Does not know: what a visit is (visits.ts), the rules every client is held to (conversation.ts).
+// Source: protocol reference 5.5, 5.6, 5.7, 6.1.
 
 import t from 'tap'
 import { startChromium, Tab } from '../support/chromium.js'
 import { startServer } from '../support/server.js'
-import { converse, TIMES, type Traits, Watch } from './conversation.js'
-import { servePages, startPages } from './pages.js'
-
-const TRANSPORTS = ['websocket', 'long-polling', 'callback-polling'] as const
-
-/** How each transport shows on the wire. */
-const BY = { websocket: 'websocket', 'long-polling': 'POST', 'callback-polling': 'GET' } as const
+import { TIMES, Watch } from './conversation.js'
+import { startPages } from './pages.js'
+import { acrossOrigins, atHome, overReload, TRANSPORTS } from './visits.js'
 
 const browser = await startChromium(t)
+const cometd = { client: 'cometd 9', page: 'cometd', calls: 'result' } as const
+const jquery = { client: 'cometd-jquery 3', page: 'jquery', calls: 'reply' } as const
 
-/** Which ways a page took, but for the preflights of its POSTs. */
-const ways = (tab: Tab): string[] => [...new Set(tab.sent.map(sent => sent.by))].filter(by => by !== 'OPTIONS')
-
-for (const [client, page, calls] of [
-  ['cometd 9', 'cometd', 'result'],
-  ['cometd-jquery 3', 'jquery', 'reply'],
-] as const) {
-  for (const transport of TRANSPORTS) {
-    t.test(`${client} on ${transport}`, async t => {
-      const traits: Traits = { transport, calls }
-      const { url, bayeux } = await startServer(t, TIMES, servePages)
-      const { origin } = new URL(url)
-      const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
-      await converse(t, tab, url, bayeux, traits)
-      t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
-    })
-  }
-}
-
-for (const transport of TRANSPORTS) {
-  t.test(`cometd 9 on ${transport}, page of another port, with cookies`, async t => {
-    const origin = await startPages(t)
-    const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin] })
-    const tab = await Tab.open(t, browser, `${origin}/pages/cometd.html`)
-    await converse(t, tab, url, bayeux, { transport, calls: 'result' })
-    t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
-    if (transport === 'websocket') return
-    const cookies = await tab.page.context().cookies(url)
-    t.match(cookies, [{ name: 'BAYEUX_BROWSER', httpOnly: true }], 'the browser keeps the cookie of the handshake across ports')
-  })
-
-  t.test(`cometd 9 on ${transport}, page of another site, without cookies`, async t => {
-    const origin = (await startPages(t)).replace('127.0.0.1', 'localhost')
-    const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin], trustClientSession: true })
-    const tab = await Tab.open(t, browser, `${origin}/pages/cometd.html`)
-    await converse(t, tab, url, bayeux, { transport, calls: 'result' })
-    t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
-    t.same(await tab.page.context().cookies(), [], 'the browser keeps no cookie of another site')
-  })
-}
+for (const visitor of [cometd, jquery]) for (const transport of TRANSPORTS) atHome(t, browser, visitor, transport)
+for (const transport of TRANSPORTS) acrossOrigins(t, browser, cometd, transport)
 
 t.test('without trustClientSession a session needs its cookie, which a page of another site does not get', async t => {
   const origin = (await startPages(t)).replace('127.0.0.1', 'localhost')
@@ -108,33 +68,4 @@ t.test('an origin that is not allowed is refused', async t => {
   })
 })
 
-for (const transport of ['websocket', 'long-polling'] as const) {
-  t.test(`cometd 9 on ${transport} with its reload extension`, async t => {
-    const { url, bayeux } = await startServer(t, TIMES, servePages)
-    const server = new Watch(t, bayeux)
-    const page = `${new URL(url).origin}/pages/reload.html`
-    const tab = await Tab.open(t, browser, page)
-    const clientId = await tab.ask('start', url, transport)
-    await tab.ask('subscribe', '/talk/own')
-
-    await tab.page.reload()
-    await tab.until('window.client !== undefined', 'the scripts of the reloaded page')
-    t.equal(await tab.ask('start', url, transport), clientId, 'a page that was reloaded keeps its clientId')
-    t.same(server.begun, [clientId], 'without another handshake')
-    bayeux.publish('/talk/own', 'still')
-    await tab.until("client.wire.some(m => m.data === 'still')", 'a message by the old subscription')
-    t.match(await tab.ask('subscribe', '/talk/own'), { successful: true }, 'it may subscribe again to what it was subscribed to')
-    bayeux.publish('/talk/own', 'once')
-    bayeux.publish('/talk/own', 'end')
-    await tab.until("client.wire.some(m => m.data === 'end')", 'a message by the new subscription')
-    const wire = await tab.read<{ data: unknown }[]>('client.wire')
-    t.same(
-      wire.map(m => m.data),
-      ['still', 'once', 'end'],
-      'and gets every message once',
-    )
-    t.same(tab.errors, [], 'no script of the page threw')
-    await tab.ask('disconnect')
-    await server.end('disconnected')
-  })
-}
+for (const transport of ['websocket', 'long-polling'] as const) overReload(t, browser, { ...cometd, page: 'reload' }, transport)

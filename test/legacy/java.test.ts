@@ -5,9 +5,9 @@
 // Source: protocol reference 3, 4, 6, 7.1 and 9.4.
 
 import t from 'tap'
+import { TroubledProxy } from '../support/proxy.js'
 import { startServer } from '../support/server.js'
 import { type Line, runDriver } from './java/jvm.js'
-import { startProxy } from './java/proxy.js'
 import type { Rule } from './run.js'
 
 // The first time Maven fetches the client; afterwards all takes well under a minute.
@@ -142,12 +142,11 @@ function rules(transport: string, ack: boolean, prefix: string): Rule[] {
 
 t.test('the CometD Java client lives a whole life on this server', async t => {
   const { url, bayeux } = await startServer(t)
-  const { host, port } = new URL(url)
-  const proxy = await startProxy(Number(port))
+  const proxy = await TroubledProxy.open(url)
   t.teardown(() => proxy.close())
 
   const lines: Line[] = []
-  const { code, noise } = await runDriver(t, [url, url.replace(host, proxy.host)], line => {
+  const { code, noise } = await runDriver(t, [url, proxy.url], line => {
     if (line.cut === undefined) lines.push(line)
     else proxy.cut(line.cut, '/fire')
   })

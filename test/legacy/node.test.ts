@@ -1,4 +1,5 @@
-// The npm `cometd` client, versions 3 to 9, against the running server: each on both transports, with and without the ack extension.
+// The npm `cometd` client, versions 3 to 9, and this package's build of its API, against the running server: each on both transports, with
+// and without the ack extension.
 //
 // Knows: what a client of these versions must see at each step of its life (RULES), whatever its version and transport.
 // Does not know: how a client is driven (drivers/cometd.ts).
@@ -17,6 +18,7 @@ const VERSIONS = [
   ['cometd7', '7.0.19'],
   ['cometd8', '8.0.11'],
   ['cometd', '9.0.0'],
+  ['perihelion', 'of this package'],
 ] as const
 
 const FULL_ADVICE = { reconnect: 'retry', interval: 0, timeout: 30_000 }
@@ -180,7 +182,7 @@ t.test('npm cometd clients live a whole life on this server', async t => {
 
 t.test('of two sessions of one browser one is held and the other polls, until it is alone', async t => {
   const { url, bayeux } = await startServer(t, { multiSessionInterval: 150 })
-  for (const version of ['cometd3', 'cometd']) {
+  for (const version of ['cometd3', 'cometd', 'perihelion']) {
     await t.test(version, async t => {
       await new Driver(t, 'cometd', [version, 'long-polling', 'plain', url, `/${version}`, 'tabs']).holds(t, [
         {

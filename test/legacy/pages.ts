@@ -1,4 +1,4 @@
-// Serves the pages of this folder, and the clients they load from node_modules, as an ordinary web server would.
+// Serves the pages of this folder, and the clients they load from node_modules or our own build, as an ordinary web server would.
 //
 // Knows: which folder answers to which path.
 // Does not know: Bayeux; it is added to the server under test for pages of the same origin, or stands alone for other origins.
@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 
 const FOLDERS = {
   '/pages/': 'test/legacy/pages',
+  '/bundles/': 'build/lib/browser',
   '/npm/cometd/': 'node_modules/cometd',
   '/npm/cometd-jquery/': 'node_modules/cometd-jquery',
   '/npm/dojo/': 'node_modules/dojo',

@@ -66,7 +66,7 @@ t.test('with a session store the clients go on after a restart with the session 
   for (const client of all) client.on('error', ({ code }) => code === 'SESSION_LOST' && lost.push(code))
   await first.app.close()
   t.equal(statSync(sessionStore).mode & 0o777, 0o600)
-  const second = await startServer(t, { sessionStore, trusted: true, port: Number(port) })
+  const second = await startServer(t, { sessionStore, trusted: true }, undefined, Number(port))
   t.notOk(existsSync(sessionStore), 'it is used once')
   t.equal(second.bayeux.sessionCount, 10)
   second.bayeux.publish('/a', 'again')

@@ -5,7 +5,7 @@
 // Always true: a wait ends at an event of the page, or fails after GUARD with a text that says what was waited for.
 
 import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 
 /** How long one wait may take, ms. */
@@ -21,6 +21,13 @@ const ARGS = [
   '--disable-sync',
 ]
 
+/** What Playwright does to hidden pages lest they slow its tests down. */
+const UNTHROTTLED = [
+  '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding',
+  '--disable-background-timer-throttling',
+]
+
 /** One request or WebSocket frame that a page sent. */
 export interface Sent {
   readonly by: 'GET' | 'POST' | 'OPTIONS' | 'websocket'
@@ -32,18 +39,18 @@ export interface Sent {
 }
 
 /**
- * Starts the browser and closes it with the test.
+ * Starts the browser and closes it with the test. The timers of its hidden pages are slowed down, as people's are.
  *
  * The executable is Debian's /usr/bin/chromium, or that of the environment variable CHROMIUM_PATH.
  *
  * @throws {Error} there is no Chromium at that place
  */
-export async function startChromium(t: Test): Promise<Browser> {
+export async function startChromium(t: Test, ...args: string[]): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) {
     throw new Error(`no Chromium at ${executablePath}: apt-get install chromium, or set CHROMIUM_PATH`)
   }
-  const browser = await chromium.launch({ executablePath, args: ARGS })
+  const browser = await chromium.launch({ executablePath, args: [...ARGS, ...args], ignoreDefaultArgs: UNTHROTTLED })
   t.teardown(() => browser.close())
   return browser
 }
@@ -55,7 +62,7 @@ export class Tab {
   /** Uncaught errors of the page's scripts. */
   readonly errors: string[] = []
 
-  private constructor(readonly page: Page) {
+  constructor(readonly page: Page) {
     page.on('pageerror', error => this.errors.push(error.message))
     page.on('request', request => {
       const url = new URL(request.url())
@@ -75,6 +82,11 @@ export class Tab {
   static async open(t: Test, browser: Browser, url: string): Promise<Tab> {
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     t.teardown(() => context.close())
+    return Tab.beside(context, url)
+  }
+
+  /** Opens a page in a profile that is there. */
+  static async beside(context: BrowserContext, url: string): Promise<Tab> {
     const tab = new Tab(await context.newPage())
     await tab.goto(url)
     return tab
@@ -91,9 +103,9 @@ export class Tab {
     return within(this.page.evaluate(call), () => `${call} to be answered; ${this.#state()}`)
   }
 
-  /** Evaluates an expression in the page. */
-  async read<T>(expression: string): Promise<T> {
-    return within(this.page.evaluate<T>(expression), () => `the page to evaluate ${expression}`)
+  /** Evaluates an expression in the page, and waits for its promise. */
+  async read<T>(expression: string, guard = GUARD): Promise<T> {
+    return within(this.page.evaluate<T>(expression), () => `the page to evaluate ${expression}; ${this.#state()}`, guard)
   }
 
   /** Waits until an expression is true in the page. */
@@ -110,17 +122,17 @@ export class Tab {
 }
 
 /**
- * Waits for a promise, at most GUARD.
+ * Waits for a promise, at most `guard` ms.
  *
  * @throws {Error} that says in vain for what
  */
-export async function within<T>(promise: Promise<T>, what: () => string): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: () => string, guard = GUARD): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const guard = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${GUARD} ms in vain for ${what()}`)), GUARD)
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${guard} ms in vain for ${what()}`)), guard)
   })
   try {
-    return await Promise.race([promise, guard])
+    return await Promise.race([promise, tooLate])
   } finally {
     clearTimeout(timer)
     promise.catch(() => {}) // after the guard, the page may still close on it

@@ -15,11 +15,12 @@ export interface Teardown {
   teardown(close: () => Promise<void>): void
 }
 
-/** Listens on a free port of 127.0.0.1 until the test is over. `extend` adds routes before. */
+/** Listens on a port of 127.0.0.1, by default a free one, until the test is over. `extend` adds routes before. */
 export async function startServer(
   t: Teardown,
-  { port = 0, ...options }: PerihelionOptions & { readonly port?: number } = {},
+  options: PerihelionOptions = {},
   extend?: (app: FastifyInstance) => Promise<void> | void,
+  port = 0,
 ): Promise<TestServer> {
   const app: FastifyInstance = Fastify({ ...fastifyOptions, forceCloseConnections: true })
   await app.register(perihelion, options)

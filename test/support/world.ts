@@ -18,11 +18,20 @@ export function generator(seed: number): () => number {
   }
 }
 
-interface Wire {
+export interface Wire {
   write(texts: readonly string[]): void
   end(ending: Ending): void
   readonly writable: boolean
 }
+
+interface PlannedEvent {
+  readonly at: number
+  readonly order: number
+  readonly run: () => void
+}
+
+/** Everything that waits for nothing but its turn has had it. */
+export const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 export class World {
   now = 1_000_000
@@ -32,7 +41,7 @@ export class World {
   readonly faults: unknown[] = []
   /** Chance that a request or its response is lost, or a socket breaks, for each thing sent. */
   losses = 0
-  #events: { readonly at: number; readonly order: number; readonly run: () => void }[] = []
+  #events: PlannedEvent[] = []
   #order = 0
   #ids = 0
   #flush = false
@@ -48,9 +57,13 @@ export class World {
     return client
   }
 
-  /** Something happens after `delay` ms; what is planned for one moment happens in the order of planning. */
-  plan(delay: number, run: () => void): void {
-    this.#events.push({ at: this.now + delay, order: this.#order++, run })
+  /** Something happens after `delay` ms; what is planned for one moment happens in the order of planning. @returns the way to call it off */
+  plan(delay: number, run: () => void): () => void {
+    const event = { at: this.now + delay, order: this.#order++, run }
+    this.#events.push(event)
+    return () => {
+      this.#events = this.#events.filter(other => other !== event)
+    }
   }
 
   latency(): number {
@@ -64,25 +77,48 @@ export class World {
   /** Lets time pass, moment by moment. */
   run(ms: number): void {
     const end = this.now + ms
-    for (;;) {
-      this.#settle()
-      const next = Math.min(
-        this.engine.deadline,
-        ...this.clients.map(client => client.deadline),
-        ...this.#events.map(event => event.at),
-      )
-      if (next > end) break
-      this.now = Math.max(this.now, next)
-      if (this.engine.deadline <= this.now) this.engine.tick(this.now)
-      for (const client of this.clients) if (client.deadline <= this.now) client.tick()
-      const due = this.#events.filter(event => event.at <= this.now).sort((a, b) => a.at - b.at || a.order - b.order)
-      this.#events = this.#events.filter(event => event.at > this.now)
-      for (const event of due) {
-        event.run()
-        this.#settle()
+    while (this.#moment(end)) for (let event = this.#due(); event !== undefined; event = this.#due()) this.#happen(event)
+    this.now = end
+  }
+
+  /** The same; after each event, what awaits something goes on. */
+  async pass(ms: number): Promise<void> {
+    const end = this.now + ms
+    await turn()
+    while (this.#moment(end)) {
+      for (let event = this.#due(); event !== undefined; event = this.#due()) {
+        this.#happen(event)
+        await turn()
       }
     }
     this.now = end
+  }
+
+  /** Goes on to the next moment at which something is due. @returns false: there is none up to `end` */
+  #moment(end: number): boolean {
+    this.#settle()
+    const next = Math.min(
+      this.engine.deadline,
+      ...this.clients.map(client => client.deadline),
+      ...this.#events.map(event => event.at),
+    )
+    if (next > end) return false
+    this.now = Math.max(this.now, next)
+    if (this.engine.deadline <= this.now) this.engine.tick(this.now)
+    for (const client of this.clients) if (client.deadline <= this.now) client.tick()
+    return true
+  }
+
+  /** Takes out the first event that is due. */
+  #due(): PlannedEvent | undefined {
+    const [first] = this.#events.filter(event => event.at <= this.now).sort((a, b) => a.at - b.at || a.order - b.order)
+    this.#events = this.#events.filter(event => event !== first)
+    return first
+  }
+
+  #happen(event: PlannedEvent): void {
+    event.run()
+    this.#settle()
   }
 
   #settle(): void {

@@ -5,12 +5,14 @@
 import { Log, names } from './log.js'
 import { Panels } from './panels.js'
 import { Place } from './places.js'
-import { keep, kept, randomId } from './store.js'
-import { Wire } from './wire.js'
+import { keep, kept, keyOf, randomId } from './store.js'
+import { pause, Wire } from './wire.js'
 
 const TYPING_SHOWN = 4_000
 const TYPING_SENT = 2_500
-const RESEND = 2_000
+const AGAIN = 2_000
+/** Refusals after which a message is sent again: its fate is not known, or our session is a new one. */
+const REPEATED = new Set(['unreachable', 'not_entered', 'not_member'])
 
 const me = { nick: kept('nick', ''), key: kept('key', '') || keep('key', randomId(32)) }
 /** @type {Map<string, Place>} by name */
@@ -29,19 +31,19 @@ const panels = new Panels({
   rename,
   create: room => go('room', room),
   whisper: nick => go('thread', nick),
-  send,
+  send: write,
   typing,
   reconnect: () => wire.open(),
 })
-const log = new Log(panels.log, panels.jump, retry)
-const config = await (await fetch('config.json')).json()
-const wire = new Wire(new URL(config.bayeux, location.href).href, {
+const log = new Log(panels.log, panels.jump, { retry, discard })
+const shared = new URLSearchParams(location.search).has('shared')
+const { bayeux } = await (await fetch('config.json')).json()
+const wire = await Wire.load(bayeux, shared, {
   identity: () => (me.nick === '' ? null : { nick: me.nick, key: me.key }),
-  state: (state, transport) => {
-    panels.state(state, transport)
-    if (state === 'live') resend()
-  },
+  state: (state, transport) => panels.state(state, shared ? `${transport}, shared` : transport),
+  trouble: text => panels.trouble(text),
   entered,
+  back: sendAll,
   turnedAway: refused => panels.askName(me.nick, refused.message, false),
   room: note => {
     const place = room(note.room)
@@ -59,9 +61,6 @@ const wire = new Wire(new URL(config.bayeux, location.href).href, {
     setTimeout(drawTyping, TYPING_SHOWN + 50)
   },
   whispered,
-  refused: ({ room: name, tag, text }) => {
-    if (room(name).fail(tag, text) && here === room(name)) log.refresh()
-  },
 })
 
 function room(name) {
@@ -87,6 +86,7 @@ function entered({ nick, rooms: notes }) {
   for (const note of notes) Object.assign(room(note.room), { topic: note.topic, members: note.members })
   if (here === null) goToHash()
   for (const name of wanted) void join(name)
+  sendAll()
   draw()
 }
 
@@ -97,23 +97,25 @@ async function join(name) {
     Object.assign(place, { joined: true, topic: answer.topic, members: answer.members, people: new Set(answer.people) })
     const first = place.entries.length === 0
     for (const message of answer.said) {
-      if (place.add(message, message.nick === me.nick) && !first && !visible(place)) place.unread++
+      const added = place.add(message, message.nick === me.nick)
+      if (added !== null && !first) count(place, added.entry)
     }
     if (place === here) log.refresh()
-    resend()
+    void send(place)
   } catch (refused) {
-    if (refused.code === 'unreachable') return // the next session joins again
-    forget(name)
+    if (refused.code === 'unreachable' || refused.code === 'not_entered') return // the next session joins again
+    forget(name, refused.message)
     panels.say(refused.message)
   }
   draw()
 }
 
-function forget(name) {
+function forget(name, why = 'You have left this room.') {
   wanted.delete(name)
   keep('rooms', [...wanted])
   const place = room(name)
   place.joined = false
+  for (const entry of place.waiting) settle(place, entry, 'failed', why)
   if (place !== here) return
   if (wanted.size === 0) wanted.add('lobby')
   go('room', [...wanted].at(-1))
@@ -156,8 +158,11 @@ function leave() {
     go('room', [...wanted].at(-1) ?? 'lobby')
     return
   }
-  const { name } = here
-  if (wire.live) void wire.leave(name).catch(() => {})
+  quit(here.name)
+}
+
+function quit(name) {
+  void wire.leave(name).catch(() => {}) // in a new session there is nothing to leave
   forget(name)
 }
 
@@ -172,29 +177,47 @@ async function rename(nick) {
   }
 }
 
+/** Another tab has said our name, or changed it. */
+function called(nick) {
+  const before = me.nick
+  me.nick = nick
+  panels.named(nick)
+  if (before === '') void rename(nick)
+}
+
+/** Tabs that share a session are in the same rooms. */
+function follow(names) {
+  for (const name of names) {
+    if (wanted.has(name)) continue
+    wanted.add(name)
+    if (wire.live) void join(name)
+  }
+  for (const name of wanted) if (!names.includes(name)) quit(name)
+}
+
 function said(place, message) {
-  const own = message.nick === me.nick
-  const wasWaiting = place.entries.some(entry => entry.state !== '')
-  const entry = place.add(message, own)
-  if (entry === null) return
-  arrived(place, entry, wasWaiting)
+  const added = place.add(message, message.nick === me.nick)
+  if (added !== null) arrived(place, added)
 }
 
 function whispered(message) {
   const own = message.from === me.nick
   const place = thread(own ? message.to : message.from)
-  const wasWaiting = place.entries.some(entry => entry.state !== '')
-  const entry = place.add({ ...message, nick: message.from }, own)
-  if (entry !== null) arrived(place, entry, wasWaiting)
+  const added = place.add({ ...message, nick: message.from }, own)
+  if (added !== null) arrived(place, added)
 }
 
-function arrived(place, entry, wasWaiting) {
-  if (!entry.own && !visible(place)) {
-    if (place.unread++ === 0 && (place !== here || place.firstUnread === null)) place.firstUnread = entry
-  }
+function count(place, entry) {
+  if (entry.own || visible(place)) return
+  if (place.unread++ === 0 && (place !== here || place.firstUnread === null)) place.firstUnread = entry
+}
+
+function arrived(place, { entry, where }) {
+  count(place, entry)
   if (place === here) {
-    if (wasWaiting || place.firstUnread === entry) log.refresh()
-    else log.append(entry)
+    if (where === 'same') log.update(entry)
+    else if (where === 'end' && place.firstUnread !== entry) log.append(entry)
+    else log.refresh()
   }
   draw()
 }
@@ -207,6 +230,7 @@ function moved(name, { event, nick, was, members }) {
   if (event === 'renamed') place.people.add(nick)
   if (event === 'left') place.typing.delete(nick)
   const renamed = event === 'renamed'
+  if (renamed && was === me.nick) called(nick)
   if (renamed && threads.has(was.toLowerCase())) renameThread(was, nick)
   if (nick !== me.nick) {
     place.move(renamed ? `${was} is now ${nick}` : nick, event)
@@ -228,47 +252,76 @@ function visible(place) {
   return place === here && document.visibilityState === 'visible'
 }
 
-function send(text) {
-  const entry = here.pend(me.nick, text, randomId(12))
+function write(text) {
+  const entry = here.pend(me.nick, text, wire.now, randomId(12))
   typedAt = 0
   log.append(entry)
-  transmit(here, entry)
+  void send(here)
+  draw()
 }
 
 function retry(entry) {
   entry.state = 'sending'
+  log.update(entry)
+  void send(here)
+  draw()
+}
+
+function discard(entry) {
+  here.drop(entry)
   log.refresh()
-  transmit(here, entry)
 }
 
-/** Sends what waits in a place; without a connection it goes on waiting. */
-function transmit(place, entry) {
-  if (!wire.live) return
-  if (place.kind === 'room') {
-    if (!place.joined) return
-    void wire.say(place.name, entry.text, entry.tag).then(arrived => arrived || setTimeout(resend, RESEND))
-    return
+function sendAll() {
+  for (const place of [...rooms.values(), ...threads.values()]) void send(place)
+}
+
+/** Whether what we say in a place is heard. */
+function may(place) {
+  return wire.live && (place.kind === 'thread' || place.joined)
+}
+
+/**
+ * Sends what waits in a place, one after the other, so that it arrives in the order in which it was written, whatever becomes of each.
+ * The client would keep it for us, but in a new session it would be sent before we have entered and joined.
+ */
+async function send(place) {
+  if (place.busy) return
+  place.busy = true
+  while (may(place) && place.waiting.length > 0) {
+    const [entry] = place.waiting
+    try {
+      if (place.kind === 'room') await wire.say(place.name, entry.text, entry.tag)
+      else whispered(await wire.whisper(place.name, entry.text, entry.tag))
+      settle(place, entry, 'sent')
+    } catch ({ code, message }) {
+      if (!REPEATED.has(code)) settle(place, entry, 'failed', message)
+      else if (wire.live) {
+        await pause(AGAIN)
+        if (place.kind === 'room') await join(place.name)
+      } // else it goes on when we are back
+    }
   }
-  entry.state = 'sent'
-  wire.whisper(place.name, entry.text, entry.tag).then(whispered, refused => {
-    place.fail(entry.tag, refused.message)
-    if (place === here) log.refresh()
-  })
+  place.busy = false
 }
 
-/** Sends again what may not have arrived; the server knows by the tag what it has already. */
-function resend() {
-  for (const place of [...rooms.values(), ...threads.values()]) for (const entry of place.waiting()) transmit(place, entry)
+function settle(place, entry, state, why) {
+  if (entry.state !== 'sending') return // the delivery has told it already
+  Object.assign(entry, { state, why })
+  if (place === here) log.update(entry)
+  draw()
 }
 
 function typing() {
-  if (here.kind !== 'room' || !wire.live || !here.joined || Date.now() - typedAt < TYPING_SENT) return
+  if (here.kind !== 'room' || !may(here) || Date.now() - typedAt < TYPING_SENT) return
   typedAt = Date.now()
   wire.typing(here.name)
 }
 
 function draw() {
-  panels.draw({ me, here, rooms: [...rooms.values()], threads: [...threads.values()] })
+  const places = [...rooms.values(), ...threads.values()]
+  const waiting = places.reduce((sum, place) => sum + place.waiting.length, 0)
+  panels.draw({ me, here, rooms: [...rooms.values()], threads: [...threads.values()], waiting })
   drawTyping()
 }
 
@@ -284,9 +337,12 @@ document.addEventListener('visibilitychange', () => {
   }
 })
 addEventListener('popstate', goToHash)
-addEventListener('pagehide', () => wire.close())
-addEventListener('pageshow', event => event.persisted && location.reload())
+addEventListener('storage', ({ key }) => {
+  if (key === keyOf('nick')) called(kept('nick', me.nick))
+  else if (key === keyOf('rooms') && shared) follow(kept('rooms', [...wanted]))
+})
 
+panels.shared(shared)
 if (me.nick === '') panels.askName('', '', false)
 else panels.named(me.nick)
 wire.open()

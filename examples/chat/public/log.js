@@ -8,6 +8,13 @@ const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-di
 const day = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' })
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 const LINK = /https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]}]/g
+const SVG = 'http://www.w3.org/2000/svg'
+/** What is said of a message of ours, and drawn: a clock, a tick, an exclamation mark. */
+const STATES = {
+  sending: ['Sending', 'M8 2.6a5.4 5.4 0 1 1 0 10.8A5.4 5.4 0 0 1 8 2.6M8 5.1V8l2 1.3'],
+  sent: ['Sent', 'm3 8.6 3.3 3.2L13 4.7'],
+  failed: ['Not sent', 'M8 2.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 8 2.2M8 5.2v3.2M8 10.8v.1'],
+}
 const EMOJI = /^(?:\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|\u200d|\ufe0f)*\s*){1,4}$/u
 
 /** Makes an element with classes and children; strings become text. */
@@ -32,17 +39,24 @@ export function avatar(nick) {
 export class Log {
   #box
   #jump
-  #onRetry
+  #on
+  /** What is drawn of each message of ours. */
+  #drawn = new WeakMap()
   #place = null
   #last = null
   #group = null
   #stuck = true
+  /** Of a drawing that is due; 0 for none. */
+  #frame = 0
 
-  /** @param {HTMLElement} box @param {HTMLElement} jump shown when there is news below @param {(entry: object) => void} onRetry */
-  constructor(box, jump, onRetry) {
+  /**
+   * @param {HTMLElement} box @param {HTMLElement} jump shown when there is news below
+   * @param {{retry: (entry: object) => void, discard: (entry: object) => void}} on what the person wants of a message that failed
+   */
+  constructor(box, jump, on) {
     this.#box = box
     this.#jump = jump
-    this.#onRetry = onRetry
+    this.#on = on
     box.addEventListener('scroll', () => {
       this.#stuck = box.scrollHeight - box.scrollTop - box.clientHeight < 60
       if (this.#stuck) jump.hidden = true
@@ -55,14 +69,52 @@ export class Log {
   show(place) {
     this.#place = place
     this.#stuck = true
-    this.refresh()
+    this.#drawAll()
   }
 
-  /** Draws everything again; the place in the text stays, or the end where the reader was at the end. */
+  /** Draws everything again, once for all that happens until the next frame. */
   refresh() {
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#drawAll())
+  }
+
+  /** Adds the newest entry at the end. */
+  append(entry) {
+    if (entry.own) this.#stuck = true
+    if (this.#frame !== 0) return
+    if (this.#last === null) this.#box.replaceChildren()
+    this.#put(entry)
+    if (this.#stuck) this.toEnd()
+    else this.#jump.hidden = false
+  }
+
+  /** Shows what has become of a message of ours, where it is. */
+  update(entry) {
+    const drawn = this.#drawn.get(entry)
+    if (drawn === undefined) return
+    const [label, path] = STATES[entry.state]
+    const { said, bubble, fate } = drawn
+    said.className = `said ${entry.state}`
+    bubble.title = `${moment.format(entry.at)} · ${label}`
+    fate.setAttribute('aria-label', label)
+    fate.firstElementChild.setAttribute('d', path)
+    this.#keepFocus(() => said.querySelector('.why')?.remove())
+    if (entry.state === 'failed') said.append(this.#why(entry))
+    if (this.#stuck) this.toEnd()
+  }
+
+  toEnd() {
+    this.#stuck = true
+    this.#jump.hidden = true
+    this.#box.scrollTop = this.#box.scrollHeight
+  }
+
+  /** The place in the text stays, or the end where the reader was at the end. */
+  #drawAll() {
+    cancelAnimationFrame(this.#frame)
+    this.#frame = 0
     this.#box.setAttribute('aria-busy', 'true') // not news: nothing of it is read aloud
     const top = this.#box.scrollTop
-    this.#box.replaceChildren()
+    this.#keepFocus(() => this.#box.replaceChildren())
     this.#last = null
     this.#group = null
     if (this.#place.entries.length === 0) this.#box.append(emptyNote(this.#place))
@@ -72,18 +124,11 @@ export class Log {
     requestAnimationFrame(() => this.#box.removeAttribute('aria-busy'))
   }
 
-  /** Adds the newest entry at the end. */
-  append(entry) {
-    if (this.#last === null) this.#box.replaceChildren()
-    this.#put(entry)
-    if (this.#stuck || entry.own) this.toEnd()
-    else this.#jump.hidden = false
-  }
-
-  toEnd() {
-    this.#stuck = true
-    this.#jump.hidden = true
-    this.#box.scrollTop = this.#box.scrollHeight
+  /** A button that goes away leaves the keyboard where it was. */
+  #keepFocus(remove) {
+    const inside = this.#box.contains(document.activeElement)
+    remove()
+    if (inside) this.#box.focus({ preventScroll: true })
   }
 
   #put(entry) {
@@ -114,13 +159,26 @@ export class Log {
     bubble.dir = 'auto'
     bubble.title = moment.format(entry.at)
     if (entry.state === '') return bubble
-    bubble.classList.add(entry.state)
-    if (entry.state === 'sending') return bubble
-    const again = element('button', '', 'Try again')
-    again.type = 'button'
-    again.addEventListener('click', () => this.#onRetry(entry))
-    const wrap = element('div', 'unsent', bubble, element('p', 'why', `${entry.why ?? 'Not sent.'} `, again))
-    return wrap
+    const fate = document.createElementNS(SVG, 'svg')
+    fate.setAttribute('viewBox', '0 0 16 16')
+    fate.setAttribute('class', 'fate')
+    fate.setAttribute('role', 'img')
+    fate.append(document.createElementNS(SVG, 'path'))
+    bubble.append(fate)
+    const said = element('div', '', bubble)
+    this.#drawn.set(entry, { said, bubble, fate })
+    this.update(entry)
+    return said
+  }
+
+  #why(entry) {
+    const button = (text, act) => {
+      const made = element('button', '', text)
+      made.type = 'button'
+      made.addEventListener('click', () => act(entry))
+      return made
+    }
+    return element('p', 'why', `${entry.why} `, button('Try again', this.#on.retry), ' ', button('Discard', this.#on.discard))
   }
 }
 

@@ -5,11 +5,11 @@
 import { avatar, element } from './log.js'
 
 const $ = id => document.getElementById(id)
-const BANNERS = {
-  connecting: 'Connecting…',
-  reconnecting: 'The connection is lost. Trying to get it back; what you write now is sent then.',
-  closed: 'The server has ended this connection.',
-}
+const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
+/** Shorter interruptions are not worth a word, ms. */
+const BRIEF = 400
+/** How long a sentence stays, ms. */
+const SAID = 5_000
 const narrow = matchMedia('(max-width: 759px)')
 const noPeople = matchMedia('(max-width: 1079px)')
 
@@ -17,7 +17,10 @@ export class Panels {
   log = $('log')
   jump = $('jump')
   #on
-  #sayTimer = 0
+  #link = { state: 'connecting', transport: '', since: 0, trouble: '' }
+  #waiting = 0
+  #notice = ''
+  #timer = 0
   #lastFocus = null
 
   constructor(on) {
@@ -26,6 +29,7 @@ export class Panels {
     this.#drawers()
     this.#names()
     this.#newRoom()
+    for (const event of ['online', 'offline']) addEventListener(event, () => this.#banner())
     $('leave').addEventListener('click', () => on.leave())
     this.#fit()
     for (const button of document.querySelectorAll('[data-cancel]')) {
@@ -42,7 +46,9 @@ export class Panels {
     this.#fit()
   }
 
-  draw({ me, here, rooms, threads }) {
+  draw({ me, here, rooms, threads, waiting }) {
+    this.#waiting = waiting
+    this.#banner()
     const byName = (a, b) => a.name.localeCompare(b.name)
     rooms.sort(
       (a, b) => Number(b.joined) - Number(a.joined) || Number(b.name === 'lobby') - Number(a.name === 'lobby') || byName(a, b),
@@ -82,46 +88,87 @@ export class Panels {
     )
   }
 
+  /** Offers the other way to be connected. @param {boolean} shared one connection for all tabs */
+  shared(shared) {
+    if (!shared) return
+    $('share').textContent = 'A connection for this tab alone'
+    $('share').href = './'
+  }
+
   named(nick) {
     $('my-nick').textContent = nick
     const disc = avatar(nick)
     $('me').firstElementChild.replaceWith(disc)
     $('me').setAttribute('aria-label', `You are ${nick}. Change your name`)
-    if ($('name-dialog').open) $('name-dialog').close()
-    if (!narrow.matches) $('text').focus()
+    const asked = $('name-dialog').open
+    if (asked) $('name-dialog').close()
+    if (!narrow.matches && (asked || document.activeElement === document.body)) $('text').focus()
   }
 
-  /** @param {'connecting' | 'live' | 'reconnecting' | 'closed'} state @param {string} transport */
+  /** @param {import('./wire.js').State} state @param {string} transport */
   state(state, transport) {
+    const before = this.#link
+    const lasts = state === before.state
+    this.#link = {
+      state,
+      transport,
+      since: lasts ? before.since : Date.now(),
+      trouble: state === 'connected' ? '' : before.trouble,
+    }
     document.body.dataset.state = state
     $('link-state').textContent =
-      state === 'live'
+      state === 'connected'
         ? `Live · ${transport}`
         : state === 'closed'
           ? 'Not connected'
           : `${state[0].toUpperCase()}${state.slice(1)}…`
-    clearTimeout(this.#sayTimer)
-    const banner = $('banner')
-    banner.hidden = state === 'live'
-    banner.className = state
-    banner.replaceChildren(BANNERS[state] ?? '')
-    if (state !== 'closed') return
-    const again = element('button', '', 'Connect again')
-    again.type = 'button'
-    again.addEventListener('click', () => this.#on.reconnect())
-    banner.append(' ', again)
+    if (lasts) return
+    if (state !== 'connected') this.#notice = ''
+    if (state === 'connected' && $('banner').className === 'reconnecting' && !$('banner').hidden)
+      this.say('Connected again.', 'back')
+    else if (state === 'reconnecting') setTimeout(() => this.#banner(), BRIEF + 1)
+    this.#banner()
+  }
+
+  /** @param {string} text why there is no connection */
+  trouble(text) {
+    this.#link.trouble = text
+    this.#banner()
   }
 
   /** Shows a sentence for a while. */
-  say(text) {
+  say(text, kind = 'notice') {
+    this.#notice = text
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#notice = ''
+      this.#banner()
+    }, SAID)
+    $('banner').className = kind
+    this.#banner()
+  }
+
+  /** What there is to say of the connection; told again only when it has changed, since it is read aloud. */
+  #banner() {
     const banner = $('banner')
-    banner.className = 'notice'
-    banner.textContent = text
-    banner.hidden = false
-    clearTimeout(this.#sayTimer)
-    this.#sayTimer = setTimeout(() => {
-      if (banner.className === 'notice') banner.hidden = true
-    }, 5_000)
+    const { state, since, trouble } = this.#link
+    if (this.#notice !== '') return show(banner, banner.className, this.#notice)
+    if (state === 'connected' || (state === 'reconnecting' && Date.now() - since < BRIEF)) return show(banner, '', '')
+    const many = this.#waiting
+    const waits = many === 0 ? '' : many === 1 ? '1 message waits to be sent.' : `${many} messages wait to be sent.`
+    if (state === 'connecting') return show(banner, state, ['Connecting…', trouble, waits].filter(Boolean).join(' '))
+    if (state === 'reconnecting') {
+      const why = navigator.onLine ? trouble || 'The connection is lost.' : 'You are offline.'
+      return show(
+        banner,
+        state,
+        `Reconnecting since ${time.format(since)}. ${why} ${waits || 'What you write is sent as soon as it is back.'}`,
+      )
+    }
+    const again = element('button', '', 'Connect again')
+    again.type = 'button'
+    again.addEventListener('click', () => this.#on.reconnect())
+    show(banner, state, `${trouble || 'The connection is closed.'} ${waits} `, again)
   }
 
   typing(text) {
@@ -274,6 +321,12 @@ export function slugOf(text) {
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 32)
     .replace(/^-+|-+$/g, '')
+}
+
+function show(banner, className, text, ...more) {
+  banner.className = className
+  banner.hidden = text === ''
+  if (banner.firstChild?.data !== text) banner.replaceChildren(text, ...more)
 }
 
 function showPlace(item, place, current) {

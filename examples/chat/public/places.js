@@ -13,7 +13,7 @@ const KEPT = 500
  * @property {number} at epoch ms
  * @property {string} tag our own mark
  * @property {boolean} own
- * @property {'' | 'sending' | 'failed'} state
+ * @property {'' | 'sending' | 'sent' | 'failed'} state of what we said; '' for all else
  * @property {string} [why] the reason of a failure
  * @property {{nick: string, event: string}[]} [moves] of a notice
  */
@@ -32,7 +32,10 @@ export class Place {
   /** @type {Entry | null} the first entry that was not seen */
   firstUnread = null
   draft = ''
-  #ids = new Set()
+  /** Whether what waits is being sent. */
+  busy = false
+  /** What is here already, by id and by tag: sent again to a server that has begun anew, a message has another id. */
+  #known = new Set()
 
   /** @param {'room' | 'thread'} kind @param {string} name */
   constructor(kind, name) {
@@ -44,38 +47,36 @@ export class Place {
     return this.kind === 'room' ? `#${this.name}` : this.name
   }
 
-  /** Puts a message of the server in its place. @returns {Entry | null} null when it was there already */
-  add(message, own) {
-    if (this.#ids.has(message.id)) return null
-    this.#ids.add(message.id)
-    if (own && message.tag !== '') this.entries = this.entries.filter(entry => entry.id !== '' || entry.tag !== message.tag)
-    const entry = { id: message.id, nick: message.nick, text: message.text, at: message.at, tag: message.tag, own, state: '' }
-    const waiting = this.entries.findIndex(other => other.state !== '')
-    if (waiting === -1) this.entries.push(entry)
-    else this.entries.splice(waiting, 0, entry) // what is on its way comes after what has arrived
-    this.typing.delete(message.nick)
+  /**
+   * Puts a message of the server in its place: behind what has arrived, before what is on its way.
+   *
+   * @returns {{entry: Entry, where: 'end' | 'same' | 'between'} | null} `same`: it is ours, and stays where it was; null when it was there already
+   */
+  add({ id, nick, text, at, tag }, own) {
+    const marks = tag === '' ? [id] : [id, `${nick} ${tag}`]
+    if (marks.some(mark => this.#known.has(mark))) return null
+    for (const mark of marks) this.#known.add(mark)
+    this.typing.delete(nick)
+    const ours = own && tag !== '' ? this.entries.find(entry => isOut(entry) && entry.tag === tag) : undefined
+    const from = ours === undefined ? -1 : this.entries.indexOf(ours)
+    const entry = Object.assign(ours ?? {}, { id, nick, text, at, tag, own, state: own ? 'sent' : '' })
+    if (ours !== undefined) this.drop(ours)
+    const to = this.#put(entry)
+    const where = from === to ? 'same' : ours === undefined && to === this.entries.length - 1 ? 'end' : 'between'
     this.#trim()
-    return entry
+    return { entry, where }
   }
 
   /** @returns {Entry} a message that we are sending */
-  pend(nick, text, tag) {
-    const entry = { id: '', nick, text, at: Date.now(), tag, own: true, state: 'sending' }
+  pend(nick, text, at, tag) {
+    const entry = { id: '', nick, text, at, tag, own: true, state: 'sending' }
     this.entries.push(entry)
     return entry
   }
 
-  waiting() {
+  /** @returns {Entry[]} what is to be sent, in the order in which it was written */
+  get waiting() {
     return this.entries.filter(entry => entry.state === 'sending')
-  }
-
-  /** Marks a message of ours as not sent. @returns {boolean} whether there is one */
-  fail(tag, why) {
-    const entry = this.entries.find(other => other.id === '' && other.tag === tag)
-    if (entry === undefined) return false
-    entry.state = 'failed'
-    entry.why = why
-    return true
   }
 
   drop(entry) {
@@ -84,11 +85,11 @@ export class Place {
 
   /** Notes who came and went; moves that follow each other are one notice, and one who comes back at once did not leave. */
   move(nick, event) {
-    const last = this.entries.findLast(entry => entry.state === '')
+    const last = this.entries.findLast(entry => !isOut(entry))
     const opposite = event === 'joined' ? 'left' : 'joined'
     if (last?.moves === undefined) {
       const notice = { id: '', nick: '', text: '', at: Date.now(), tag: '', own: false, state: '', moves: [{ nick, event }] }
-      this.entries.push(notice)
+      this.#put(notice)
     } else if (last.moves.some(move => move.nick === nick && move.event === opposite)) {
       last.moves = last.moves.filter(move => move.nick !== nick)
       if (last.moves.length === 0) this.drop(last)
@@ -106,7 +107,24 @@ export class Place {
     this.unread = 0
   }
 
-  #trim() {
-    while (this.entries.length > KEPT) this.#ids.delete(this.entries.shift().id)
+  /** Behind all that has arrived. @returns {number} where that is */
+  #put(entry) {
+    const out = this.entries.findIndex(isOut)
+    const at = out === -1 ? this.entries.length : out
+    this.entries.splice(at, 0, entry)
+    return at
   }
+
+  #trim() {
+    while (this.entries.length > KEPT) {
+      const { id, nick, tag } = this.entries.shift()
+      this.#known.delete(id)
+      this.#known.delete(`${nick} ${tag}`)
+    }
+  }
+}
+
+/** Whether it is ours, and has no place among what was said yet. */
+function isOut({ own, id }) {
+  return own && id === ''
 }

@@ -1,10 +1,14 @@
 // What the page keeps in the browser: a name, a key, the rooms. Works without storage too, for the life of the page.
-const PREFIX = 'perihelion.'
+
+/** The key of a name in `localStorage`, by which other tabs hear of it. */
+export function keyOf(name) {
+  return `perihelion.${name}`
+}
 
 /** @returns what was kept, or `otherwise` */
 export function kept(name, otherwise) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? otherwise
+    return JSON.parse(localStorage.getItem(keyOf(name))) ?? otherwise
   } catch {
     return otherwise
   }
@@ -13,7 +17,7 @@ export function kept(name, otherwise) {
 /** @returns `value` */
 export function keep(name, value) {
   try {
-    localStorage.setItem(PREFIX + name, JSON.stringify(value))
+    localStorage.setItem(keyOf(name), JSON.stringify(value))
   } catch {
     // private windows may refuse: then the page forgets
   }

@@ -1,10 +1,11 @@
-// The chat's wire: one CometD client, the chat's requests as promises, and the state of the connection in three words.
+// The chat's wire: the client that the server hands out, the chat's requests as promises, and what became of each message.
 //
-// Knows: channels and their messages (service.ts lists them), handshakes again after a lost session.
+// Knows: channels and their messages (service.ts lists them), which session was told our name, sentences for what goes wrong.
 // Does not know: what is shown, which rooms are wanted (the page says so after each `entered`).
-import { AckExtension, CometD } from './vendor/cometd/cometd.js'
+// Always true: a message is said when the room has it, refused when the server says why, and else its fate is not known:
+// then it is to be said again with the same tag, by which the server knows what it has already.
 
-/** A request that the server refused (`code` is its reason), or that never arrived (`code` is 'unreachable'). */
+/** A request that the server refused (`code` is its reason), or whose fate is not known (`code` is 'unreachable'). */
 export class Refused extends Error {
   constructor(code, text) {
     super(text)
@@ -12,147 +13,183 @@ export class Refused extends Error {
   }
 }
 
+const TROUBLE = {
+  CONNECTION_FAILED: 'The server cannot be reached.',
+  TIMEOUT: 'The server does not answer.',
+  SESSION_LOST: 'The server had to begin anew.',
+  STOPPED: 'The server has ended this connection.',
+  KICKED: 'The server has ended this connection.',
+}
+/** People are watching: the longest pause between two tries, ms. */
+const OPTIONS = { backoffMax: 5_000 }
+/** How long to wait before asking again where there was no answer, and for the reason of a refusal, ms. */
+const AGAIN = 2_000
+const REASON = 10_000
+
 /**
- * @typedef {'connecting' | 'live' | 'reconnecting' | 'closed'} State
+ * @typedef {import('../../../lib/client/index.js').ConnectionState} State
  * @typedef {object} Events
  * @property {(state: State, transport: string) => void} state
- * @property {() => {nick: string, key: string} | null} identity asked at each handshake; null while there is no name yet
- * @property {(answer: {nick: string, rooms: object[]}) => void} entered
+ * @property {(text: string) => void} trouble of the connection, as a sentence
+ * @property {() => {nick: string, key: string} | null} identity asked in each new session; null while there is no name yet
+ * @property {(answer: {nick: string, rooms: object[]}) => void} entered in a new session, or by another name
+ * @property {() => void} back the session goes on after the connection was lost
  * @property {(refused: Refused) => void} turnedAway the name was refused
  * @property {(note: {room: string, topic: string, members: number, gone?: boolean}) => void} room
  * @property {(room: string, said: object) => void} said
  * @property {(room: string, move: {event: string, nick: string, was: string, members: number}) => void} moved
  * @property {(room: string, nick: string) => void} typing
  * @property {(message: object) => void} whispered
- * @property {(refusal: {error: string, text: string, room: string, tag: string}) => void} refused
  */
 export class Wire {
-  #cometd = new CometD()
+  #client
   #on
-  #subscriptions = new Map()
-  #entered = false
-  #state = 'connecting'
+  /** Subscriptions of each room; the client makes them again in a new session. */
+  #rooms = new Map()
+  /** The session that knows our name. */
+  #session = null
+  /** By tag: what waits to learn whether the room has a message, or why not. */
+  #verdicts = new Map()
 
-  /** @param {string} url of the Bayeux server @param {Events} on */
-  constructor(url, on) {
-    this.#on = on
-    const cometd = this.#cometd
-    cometd.configure({ url, logLevel: 'warn', maxBackoff: 8_000 })
-    cometd.registerExtension('ack', new AckExtension())
-    cometd.addListener('/meta/handshake', reply => this.#handshaken(reply))
-    cometd.addListener('/meta/connect', reply => this.#connected(reply))
-    cometd.addListener('/meta/disconnect', () => this.#change('closed'))
-    cometd.addListener('/service/talk/private', message => on.whispered(message.data))
-    cometd.addListener('/service/talk/refused', message => on.refused(message.data))
+  /**
+   * Loads the client from the server that it is to talk to.
+   *
+   * @param {string} path of the Bayeux server @param {boolean} shared one connection for all tabs of this browser @param {Events} on
+   */
+  static async load(path, shared, on) {
+    if (!shared) return new Wire(new (await import(`${path}/client.mjs`)).Client(path, OPTIONS), on)
+    await import(`${path}/client-shared.js`)
+    return new Wire(new globalThis.Perihelion.SharedClient(path, OPTIONS), on)
   }
 
+  /** @param {import('../../../lib/client/index.js').Client} client @param {Events} on */
+  constructor(client, on) {
+    this.#client = client
+    this.#on = on
+    client.on('state', ({ state, transport }) => this.#changed(state, transport))
+    client.on('error', error => on.trouble(TROUBLE[error.code] ?? error.message))
+  }
+
+  /** Whether the server hears us, and knows who we are. */
   get live() {
-    return this.#state === 'live'
+    return this.#client.state === 'connected' && this.#session !== null && this.#session === this.#client.clientId
+  }
+
+  /** Epoch ms by the server's clock. */
+  get now() {
+    return this.#client.serverTime()
   }
 
   /** Connects, or connects again after the server sent us away. */
   open() {
-    this.#change('connecting')
-    this.#cometd.handshake()
-  }
-
-  close() {
-    this.#cometd.disconnect()
+    const client = this.#client
+    client.connect().catch(() => {}) // the state tells it
+    this.#rooms.clear() // they end with a connection that is given up
+    client.subscribe('/talk/rooms', ({ data }) => this.#on.room(data))
+    client.subscribe('/service/talk/private', ({ data }) => this.#on.whispered(data))
+    client.subscribe('/service/talk/refused', ({ data }) => this.#verdicts.get(data.tag)?.(new Refused(data.error, data.text)))
   }
 
   /** Says who we are. @returns {Promise<void>} rejected with `Refused` when the name is not ours */
   async enter() {
     const identity = this.#on.identity()
     if (identity === null) return
-    const answer = await this.#call('enter', identity)
-    this.#entered = true
+    const session = this.#client.clientId
+    const answer = await this.#insist('enter', identity)
+    this.#session = session
     this.#on.entered(answer)
-    this.#change('live')
   }
 
   /** Subscribes first, so that nothing said after the answer is missed. @returns {Promise<object>} who is there, what was said */
   join(room) {
-    return this.#batch(() => {
-      if (!this.#subscriptions.has(room)) {
-        const listen = (channel, heard) => this.#cometd.subscribe(channel, message => heard(message.data))
-        this.#subscriptions.set(room, [
-          listen(`/talk/room/${room}`, said => this.#on.said(room, said)),
-          listen(`/talk/room/${room}/members`, move => this.#on.moved(room, move)),
-          listen(`/talk/room/${room}/typing`, ({ nick }) => this.#on.typing(room, nick)),
-        ])
-      }
-      return this.#call('join', { room })
+    return this.#client.batch(() => {
+      if (!this.#rooms.get(room)?.every(subscription => subscription.active)) this.#listen(room)
+      return this.#insist('join', { room })
     })
   }
 
   leave(room) {
-    return this.#batch(() => {
-      for (const subscription of this.#subscriptions.get(room) ?? []) this.#cometd.unsubscribe(subscription)
-      this.#subscriptions.delete(room)
-      return this.#call('leave', { room })
+    return this.#client.batch(() => {
+      for (const subscription of this.#rooms.get(room) ?? []) void subscription.unsubscribe()
+      this.#rooms.delete(room)
+      return this.#insist('leave', { room })
     })
   }
 
-  /** @returns {Promise<boolean>} false when the message may not have arrived, and may be sent again with the same tag */
-  say(room, text, tag) {
-    return new Promise(resolve => {
-      this.#cometd.publish(`/talk/room/${room}`, { text, tag }, reply => resolve(reply.successful || !reply.failure))
-    })
+  /** @returns {Promise<void>} fulfilled when the room has it; rejected with `Refused` */
+  async say(room, text, tag) {
+    const heard = new Promise(resolve => this.#verdicts.set(tag, resolve))
+    const answered = this.#client.publish(`/talk/room/${room}`, { text, tag }).then(
+      () => null,
+      // Not published: the room has it already, which the delivery of the first one tells, or the reason comes by a message of its own.
+      error => (error.text === 'message_deleted' ? pause(REASON).then(() => unreachable('TIMEOUT')) : refusedBy(error)),
+    )
+    const refused = await Promise.race([heard, answered])
+    this.#verdicts.delete(tag)
+    if (refused !== null) throw refused
   }
 
   typing(room) {
-    this.#cometd.publish(`/talk/room/${room}/typing`, {})
+    this.#client.publish(`/talk/room/${room}/typing`, {}).catch(() => {}) // then it is not seen
   }
 
-  /** @returns {Promise<object>} the message as the addressee sees it */
+  /** @returns {Promise<object>} the message as the addressee sees it; rejected with `Refused` */
   whisper(to, text, tag) {
     return this.#call('private', { to, text, tag })
   }
 
-  #handshaken(reply) {
-    this.#entered = false
-    if (!reply.successful) {
-      this.#change(this.#state === 'connecting' ? 'connecting' : 'reconnecting')
-      return
+  #changed(state, transport) {
+    this.#on.state(state, transport ?? '')
+    if (state !== 'connected') return
+    if (this.live) this.#on.back()
+    else this.enter().catch(refused => refused.code !== 'unreachable' && this.#on.turnedAway(refused)) // else the next session tries again
+  }
+
+  #listen(room) {
+    const listen = (channel, heard) => this.#client.subscribe(channel, ({ data }) => heard(data))
+    this.#rooms.set(room, [
+      listen(`/talk/room/${room}`, said => {
+        this.#on.said(room, said)
+        this.#verdicts.get(said.tag)?.(null)
+      }),
+      listen(`/talk/room/${room}/members`, move => this.#on.moved(room, move)),
+      listen(`/talk/room/${room}/typing`, ({ nick }) => this.#on.typing(room, nick)),
+    ])
+  }
+
+  /** For what may be done twice: asks until there is an answer, or another session to ask in. */
+  async #insist(name, data) {
+    const session = this.#client.clientId
+    for (;;) {
+      try {
+        return await this.#call(name, data)
+      } catch (refused) {
+        if (refused.code !== 'unreachable' || session === null || session !== this.#client.clientId) throw refused
+        await pause(AGAIN)
+      }
     }
-    // A new session knows nothing of the old one's subscriptions.
-    this.#cometd.clearSubscriptions()
-    this.#subscriptions.clear()
-    this.#batch(() => {
-      this.#cometd.subscribe('/talk/rooms', message => this.#on.room(message.data))
-      this.enter().catch(refused => {
-        if (refused.code !== 'unreachable') this.#on.turnedAway(refused) // else the next session tries again
-      })
-    })
   }
 
-  #connected(reply) {
-    if (this.#cometd.isDisconnected()) return
-    if (!reply.successful) this.#change(this.#state === 'connecting' ? 'connecting' : 'reconnecting')
-    else if (this.#entered) this.#change('live')
-  }
-
-  #change(state) {
-    if (state === this.#state && state !== 'connecting') return
-    this.#state = state
-    this.#on.state(state, this.#cometd.getTransport()?.type ?? '')
-  }
-
-  #call(name, data) {
-    return new Promise((resolve, reject) => {
-      this.#cometd.remoteCall(`/talk/${name}`, data, reply => {
-        if (reply.successful) resolve(reply.data)
-        else reject(new Refused(reply.data?.error ?? 'unreachable', reply.data?.text ?? 'The server did not answer.'))
-      })
-    })
-  }
-
-  #batch(work) {
-    this.#cometd.startBatch()
+  async #call(name, data) {
     try {
-      return work()
-    } finally {
-      this.#cometd.endBatch()
+      return await this.#client.call(`talk/${name}`, data)
+    } catch (error) {
+      throw refusedBy(error)
     }
   }
+}
+
+function refusedBy({ code, reply, text, detail }) {
+  if (code !== 'REFUSED') return unreachable(code)
+  const { error = text, text: why = `The server refused it (${text || detail}).` } = reply?.data ?? {}
+  return new Refused(error, why)
+}
+
+function unreachable(code) {
+  return new Refused('unreachable', TROUBLE[code] ?? 'The server did not answer.')
+}
+
+/** @param {number} ms */
+export function pause(ms) {
+  return new Promise(resolve => setTimeout(resolve, ms))
 }

@@ -1,4 +1,4 @@
-// One npm `cometd` client of any version from 3.1 to 9.0 in a Node process, with all that goes over its wire.
+// One npm `cometd` client of any version from 3.1 to 9.0, or our own build with its API, in a Node process, with all that goes over its wire.
 //
 // Knows: the public API that these versions share, where each package keeps it, and which Node adapter fits.
 // Does not know: scenarios (cometd.ts; security.ts by way of guest.ts).
@@ -53,7 +53,7 @@ const require = createRequire(import.meta.url)
 const adaptOld = (): void => require('cometd-nodejs-client1').adapt()
 const adaptNew = async (): Promise<() => void> => (await import('cometd-nodejs-client')).adapt
 
-/** Up to 7 CommonJS with the extension in a file of its own, from 8 on ES modules with one entry. */
+/** Up to 7 CommonJS with the extension in a file of its own, from 8 on ES modules with one entry, as our compatibility build. */
 const LIBRARIES: Readonly<Record<string, () => Promise<Library>>> = {
   cometd3: async () => ({ ...require('cometd3'), AckExtension: require('cometd3/AckExtension'), adapt: adaptOld }),
   cometd4: async () => ({ ...require('cometd4'), AckExtension: require('cometd4/AckExtension'), adapt: adaptOld }),
@@ -61,6 +61,7 @@ const LIBRARIES: Readonly<Record<string, () => Promise<Library>>> = {
   cometd7: async () => ({ ...require('cometd7'), AckExtension: require('cometd7/AckExtension'), adapt: adaptOld }),
   cometd8: async () => ({ ...(await esm(import('cometd8'))), adapt: await adaptNew() }),
   cometd: async () => ({ ...(await esm(import('cometd'))), adapt: await adaptNew() }),
+  perihelion: async () => ({ ...(await esm(import('../../../lib/client/cometd/program.js'))), adapt: await adaptNew() }),
 }
 
 async function esm(module: Promise<unknown>): Promise<Library> {
