@@ -73,22 +73,24 @@ for (const server of servers) {
     let refused = 0
     for (const transport of ['callback-polling', 'long-polling', 'websocket'] as const) {
       if (transport === 'callback-polling' && !server.callbacks) continue
-      const traits: Traits = {
+      const general: Traits = {
         ...server.traits,
         ...(transport === 'websocket' ? null : { transports: [transport], fallback: null }),
       }
       // Where there is no WebSocket, the client comes to long-polling by itself.
       const used = transport === 'websocket' && !server.websocket ? 'long-polling' : transport
       const places = {
-        Node: (_t: Test, way: Way) => inNode(running, way, traits, `/node/${transport}`),
-        'a page of another origin': (t: Test, way: Way) => inPage(t, running, way, traits, `/page/${transport}`),
+        Node: (_t: Test, way: Way, traits: Traits) => inNode(running, way, traits, `/node/${transport}`),
+        'a page of another origin': (t: Test, way: Way, traits: Traits) => inPage(t, running, way, traits, `/page/${transport}`),
       }
       for (const [place, talk] of Object.entries(places)) {
         if (transport === 'callback-polling' && place === 'Node') continue
+        const kept = server.bakes && place !== 'Node' && general.fallback === 'anew'
+        const traits: Traits = kept ? { ...general, fallback: 'same' } : general
         await t.test(`from ${place}, ${transport}`, async t => {
           const way = await openWay(running.port)
           t.teardown(() => way.close())
-          judge(t, await talk(t, way), expected(server, traits, used))
+          judge(t, await talk(t, way, traits), expected(server, traits, used))
           if (traits.ack) t.same(way.cuts.slice(0, 3), ['idle', 'half', 'whole'], 'the connections were really lost')
           // What was begun on WebSocket and refused over HTTP has nobody who could end it, until its time is up.
           if (traits.fallback === 'anew') refused++

@@ -338,10 +338,13 @@ function stepsOf(first: Witness, second: Witness, stage: Stage, traits: Traits, 
     traits.kicks && [
       'kick',
       async () => {
-        // A connect that is held by then brings the notice; one that came later would be answered as one of an unknown session.
-        await client.publish(`${prefix}/nobody`, 'is my connect held?')
-        await service('end', { clientId: client.clientId, how: 'kick' })
-        await first.until('the end', () => client.state === 'closed')
+        // Only a connect that is held brings the notice: a kick between two of them is the loss of a session, and the client comes back.
+        while (client.state !== 'closed') {
+          const { clientId } = client
+          await client.publish(`${prefix}/nobody`, 'is my connect held?')
+          await service('end', { clientId, how: 'kick' })
+          await first.until('the end', () => client.state === 'closed' || (first.connected && client.clientId !== clientId))
+        }
         const code = first.errors.at(-1)?.code
         await client.connect()
         chat = await first.listen(`${prefix}/chat`)

@@ -30,6 +30,8 @@ export interface ServerKind {
   /** The Bayeux error of a refused subscribe and publish: status and text. */
   readonly refusals: readonly [subscribe: readonly [number, string], publish: readonly [number, string]]
   readonly traits: Traits
+  /** A page's session that began on WebSocket goes on over HTTP: the upgrade was answered with the browser's cookie. */
+  readonly bakes: boolean
   start(t: Test): Promise<Running>
 }
 
@@ -59,6 +61,7 @@ const perihelion: ServerKind = {
   copies: false,
   refusals: DENIED,
   traits: ALL,
+  bakes: true,
   async start(t) {
     const { app, bayeux } = await startServer(t, { allowedOrigins: ['*'], timeout: TIMEOUT, maxSessionsPerBrowser: SESSIONS })
     const open = (_session: unknown, channel: string): boolean => !channel.startsWith('/secret/')
@@ -109,6 +112,7 @@ const cometdNodejs: ServerKind = {
   copies: true,
   refusals: DENIED,
   traits: { ...ALL, calls: false, fallback: null },
+  bakes: false,
   async start(t) {
     const cometd = require('cometd-nodejs-server').createCometDServer({
       timeout: TIMEOUT,
@@ -159,6 +163,7 @@ const cometdJava: ServerKind = {
   copies: false,
   refusals: DENIED,
   traits: ALL,
+  bakes: false,
   async start(t) {
     const java = spawn(
       'java',
@@ -201,6 +206,7 @@ const faye: ServerKind = {
     [403, 'Forbidden'],
   ],
   traits: { ack: false, calls: false, answers: false, kicks: false, fallback: 'same' },
+  bakes: false,
   async start(t) {
     const adapter = new (require('faye').NodeAdapter)({ mount: '/cometd', timeout: TIMEOUT / 1_000 }) as FayeAdapter
     adapter.addExtension({

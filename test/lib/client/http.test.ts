@@ -167,7 +167,7 @@ t.test(
     requests.send('3', 'other', false)
     run(made[2]!)
     made[2]?.onload?.()
-    t.strictSame(told, ['other failed: no answer in the script', 'other failed: no answer in the script', 'other: '])
+    t.strictSame(told, ['other failed: no answer', 'other failed: no answer', 'other: '])
     t.ok(new URL(made[0]!.src).search.startsWith('?message='))
     t.strictSame(left(), [])
     t.end()
