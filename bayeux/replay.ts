@@ -60,19 +60,20 @@ export function startsOf(
     if (!Object.hasOwn(places, name.name)) continue
     const place = places[name.name]
     if (place === -1) continue
-    const start = startOf(history, name, place)
+    const start = startOf(history, name, place, core.published)
     if (start === null) return { invalid: isObject(place) ? (place['id'] ?? place['at']) : place }
     starts.set(name.name, start)
   }
   return starts
 }
 
-/** `-2`: all that is kept. A number: behind that position, which must be there without a gap. Ours: `{id, epoch}` or `{at}`, which may have one, and tell. */
-function startOf(history: History, name: ChannelName, place: unknown): Start | null {
+/** `-2`: all that is kept. A number: behind that position, which must be there without a gap. Ours: `{id, epoch}` or `{at}`, which may have one, and tell; or `{now: true}`, to be told the place of the present. */
+function startOf(history: History, name: ChannelName, place: unknown, now: number): Start | null {
   const floor = history.floor(name)
   if (place === -2) return { after: 0, whole: true }
   if (!isObject(place)) return isPosition(place, history) && place >= floor ? { after: place, whole: true } : null
   const { id, epoch, at } = place
+  if (place['now'] === true) return { after: now, whole: true }
   if (typeof at === 'number' && Number.isFinite(at)) {
     const after = history.before(at)
     return { after, whole: after >= floor }
@@ -109,7 +110,10 @@ export function beginReplay(
   if (session.form === 'plain') session.form = 'event' // who says positions is to be told them
   if (session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
-    reply.ext = { ...reply.ext, replay: { ...told, [channel.name]: { recovered: start.whole, epoch: history.epoch } } }
+    reply.ext = {
+      ...reply.ext,
+      replay: { ...told, [channel.name]: { recovered: start.whole, id: start.after, epoch: history.epoch } },
+    }
   }
   session.replays = [...(session.replays ?? []), { channel, after: start.after }]
   core.replayable(session)

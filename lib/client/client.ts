@@ -44,8 +44,8 @@ export interface ClientEvents {
 export interface ClientExtension {
   registered?(name: string, client: unknown): void
   unregistered?(): void
-  incoming?(message: Record<string, unknown>): Record<string, unknown> | null | undefined
-  outgoing?(message: Record<string, unknown>): Record<string, unknown> | null | undefined
+  incoming?(message: Record<string, unknown>): Record<string, unknown> | null | undefined | void
+  outgoing?(message: Record<string, unknown>): Record<string, unknown> | null | undefined | void
 }
 
 /** Defaults in brackets; lengths of time are ms. */
