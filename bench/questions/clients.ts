@@ -4,9 +4,9 @@
 import { createServer } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { openWay, type Way } from '../../test/client/interop/proxy.js'
 import { install } from '../peers/install.js'
 import { listen } from '../peers/peer.js'
+import { TroubledProxy } from '../proxy.js'
 import { bundle, bundleBytes, distBytes, hasTypes, type Rival, rivals, type Serving, serve } from '../rivals.js'
 import type { Settings } from '../settings.js'
 
@@ -90,13 +90,13 @@ async function triesOf(stage: Stage, cut: number): Promise<Record<string, string
   const pages = await Promise.all(Array.from({ length: CLIENTS }, () => openPage(stage)))
   for (const { page } of pages) await connected(page)
   const at = performance.now()
-  for (const { way } of pages) way.pass('nothing')
+  for (const { way } of pages) way.set('shut')
   await delay(2_000) // it must have seen the cut
   await pages[0]!.page.evaluate(`for (const word of ${JSON.stringify(WORDS)}) client.publish(word); 0`)
   await delay(cut - 2_000)
   const until = performance.now()
   const tries = pages.map(({ way }) => triesIn(way.tries.filter(time => time > at && time < until).map(time => time - at)))
-  for (const { way } of pages) way.pass('all')
+  for (const { way } of pages) way.set('none')
   const back = performance.now()
   await Promise.all(pages.map(({ page }) => connected(page)))
   const took = performance.now() - back
@@ -140,11 +140,11 @@ function triesIn(times: readonly number[]): number[] {
 
 /** WebSocket is blocked until the client has settled on something else, then not any more. Nothing is published meanwhile. */
 async function wayBackOf(stage: Stage): Promise<string> {
-  const { page, way, context } = await openPage(stage, way => way.pass('no sockets'))
+  const { page, way, context } = await openPage(stage, way => way.set('upgrades cut'))
   await connected(page)
   await delay(5_000) // some try WebSocket only once they are connected
   const first = await page.evaluate('client.transport()')
-  way.pass('all')
+  way.set('none')
   const at = performance.now()
   const came = await page
     .waitForFunction("client.connected() && client.transport() === 'websocket'", undefined, { timeout: BACK, polling: 100 })
@@ -191,14 +191,14 @@ async function tabsOf(stage: Stage): Promise<string> {
 /** A page of a browser profile of its own, with a client behind a way of its own. */
 async function openPage(
   { rival, serving, browser, origin }: Stage,
-  prepare: (way: Way) => void = () => {},
-): Promise<{ context: BrowserContext; page: Page; way: Way }> {
-  const way = await openWay(serving.port)
+  prepare: (way: TroubledProxy) => void = () => {},
+): Promise<{ context: BrowserContext; page: Page; way: TroubledProxy }> {
+  const way = await TroubledProxy.open(`http://127.0.0.1:${serving.port}/cometd`)
   prepare(way)
   const context = await browser.newContext()
   const page = await context.newPage()
   page.on('pageerror', error => console.error(`${rival.title()}: ${error.message}`))
-  await page.goto(`${origin}/#http://127.0.0.1:${way.port}/cometd`)
+  await page.goto(`${origin}/#${way.url}`)
   return { context, page, way }
 }
 

@@ -9,12 +9,12 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { type Cut, type Trouble, TroubledProxy } from '../../bench/proxy.js'
 import { Client as PlainClient } from '../../lib/client/index.js'
 import { Client, nodeSurroundings, type Options, type TransportName } from '../../lib/client/node.js'
 import { surroundings } from '../../lib/client/surroundings.js'
 import { startChromium, within } from '../support/chromium.js'
-import { converse, numbers, type Passable, type Report, type Traits } from './interop/conversation.js'
-import { openWay, type Way } from './interop/proxy.js'
+import { converse, numbers, type Report, type Traits } from './interop/conversation.js'
 import { type Running, type ServerKind, servers } from './interop/servers.js'
 
 t.setTimeout(300_000)
@@ -80,18 +80,20 @@ for (const server of servers) {
       // Where there is no WebSocket, the client comes to long-polling by itself.
       const used = transport === 'websocket' && !server.websocket ? 'long-polling' : transport
       const places = {
-        Node: (_t: Test, way: Way, traits: Traits) => inNode(running, way, traits, `/node/${transport}`),
-        'a page of another origin': (t: Test, way: Way, traits: Traits) => inPage(t, running, way, traits, `/page/${transport}`),
+        Node: (_t: Test, way: TroubledProxy, traits: Traits) => inNode(running, way, traits, `/node/${transport}`),
+        'a page of another origin': (t: Test, way: TroubledProxy, traits: Traits) =>
+          inPage(t, running, way, traits, `/page/${transport}`),
       }
       for (const [place, talk] of Object.entries(places)) {
         if (transport === 'callback-polling' && place === 'Node') continue
         const kept = server.bakes && place !== 'Node' && general.fallback === 'anew'
         const traits: Traits = kept ? { ...general, fallback: 'same' } : general
         await t.test(`from ${place}, ${transport}`, async t => {
-          const way = await openWay(running.port)
+          const way = await TroubledProxy.open(urlOf(running.port))
           t.teardown(() => way.close())
           judge(t, await talk(t, way, traits), expected(server, traits, used))
-          if (traits.ack) t.same(way.cuts.slice(0, 3), ['idle', 'half', 'whole'], 'the connections were really lost')
+          const cuts = way.cuts.map(({ cut }) => cut)
+          if (traits.ack) t.same(cuts.slice(0, 3), ['idle', 'half', 'whole'], 'the connections were really lost')
           // What was begun on WebSocket and refused over HTTP has nobody who could end it, until its time is up.
           if (traits.fallback === 'anew') refused++
           t.ok((await running.sessions()) <= refused, 'no session is left behind')
@@ -111,31 +113,31 @@ function judge(t: Test, { failed, ...seen }: Report, right: Report): void {
 
 const urlOf = (port: number): string => `http://127.0.0.1:${port}/cometd`
 
-function inNode(running: Running, way: Way, traits: Traits, prefix: string): Promise<Report> {
+function inNode(running: Running, way: TroubledProxy, traits: Traits, prefix: string): Promise<Report> {
   const stage = {
-    near: urlOf(way.port),
+    near: way.url,
     far: urlOf(running.port),
     client: (url: string, options: Options) => new Client(url, options, { ...nodeSurroundings(), now: clockOf() }),
-    cut: async (how: 'idle' | 'half' | 'whole') => way.cut(how),
-    pass: async (what: Passable) => way.pass(what),
+    cut: async (how: Cut) => way.cut(how),
+    set: async (trouble: Trouble) => way.set(trouble),
   }
   return converse(stage, traits, prefix)
 }
 
-async function inPage(t: Test, running: Running, way: Way, traits: Traits, prefix: string): Promise<Report> {
+async function inPage(t: Test, running: Running, way: TroubledProxy, traits: Traits, prefix: string): Promise<Report> {
   const context = await (browser as Browser).newContext()
   t.teardown(() => context.close())
   const page = await context.newPage()
   const errors: string[] = []
   page.on('pageerror', error => errors.push(error.message))
-  await page.exposeFunction('cut', (how: 'idle' | 'half' | 'whole') => way.cut(how))
-  await page.exposeFunction('pass', (what: Passable) => way.pass(what))
+  await page.exposeFunction('cut', (how: Cut) => way.cut(how))
+  await page.exposeFunction('set', (trouble: Trouble) => way.set(trouble))
   await page.addInitScript(`{ const now = Date.now; Date.now = () => now() - ${HOUR} }`)
   await page.goto(`${pages}/`)
   const report = await page.evaluate(
     `import('/conversation.js').then(({ converse }) => {
       const client = (url, options) => new Perihelion.Client(url, options)
-      const stage = { near: '${urlOf(way.port)}', far: '${urlOf(running.port)}', client, cut, pass }
+      const stage = { near: '${way.url}', far: '${urlOf(running.port)}', client, cut, set }
       return converse(stage, ${JSON.stringify(traits)}, '${prefix}')
     })`,
   )
@@ -164,9 +166,9 @@ async function startPages(t: Test): Promise<string> {
 
 t.test('in Node the cookie of the handshake comes with all that follows, without which CometD knows no session', async t => {
   const { port } = await servers[2].start(t)
-  const way = await openWay(port)
+  const way = await TroubledProxy.open(urlOf(port))
   t.teardown(() => way.close())
-  const client = new Client(urlOf(way.port), { transports: ['long-polling'] })
+  const client = new Client(way.url, { transports: ['long-polling'] })
   await client.connect()
   await client.publish('/cookie', 'crumbs')
   await client.close()
@@ -191,9 +193,9 @@ t.test('in Node the cookie of the handshake comes with all that follows, without
 // HTTP may not go on with a session that was begun on WebSocket, so that what is not acknowledged yet would be lost with it.
 t.test('a session on WebSocket whose next socket does not open tries another one before it turns to HTTP', async t => {
   const { port } = await servers[0].start(t)
-  const way = await openWay(port)
+  const way = await TroubledProxy.open(urlOf(port))
   t.teardown(() => way.close())
-  const [client, other] = [new Client(urlOf(way.port), { backoffBase: 10 }), new Client(urlOf(port))]
+  const [client, other] = [new Client(way.url, { backoffBase: 10 }), new Client(urlOf(port))]
   t.teardown(() => Promise.all([client.close(), other.close()]))
   await Promise.all([client.connect(), other.connect()])
   const heard: unknown[] = []
@@ -206,9 +208,9 @@ t.test('a session on WebSocket whose next socket does not open tries another one
   const failures: string[] = []
   client.on('error', ({ detail }) => {
     failures.push(detail)
-    if (failures.length === 2) way.pass('all')
+    if (failures.length === 2) way.set('none')
   })
-  way.pass('no sockets')
+  way.set('upgrades cut')
   way.cut('idle')
   for (let n = 0; n < 3; n++) await other.publish('/kept', n)
   await within(done, () => `three messages: ${heard}; ${failures}`)

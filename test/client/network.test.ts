@@ -5,8 +5,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Trouble } from '../../bench/proxy.js'
 import { startChromium, Tab } from '../support/chromium.js'
-import type { Trouble } from '../support/proxy.js'
 import { HiddenTab } from './hidden.js'
 import { Stage } from './stage.js'
 
@@ -33,25 +33,24 @@ const LIVES = { maxInterval: 120_000 }
 const DIES = { timeout: 3_000, maxInterval: 1_000 }
 
 for (const [way, seconds, transport, options] of [
-  ['refuse', 60, 'websocket', LIVES],
+  ['shut', 60, 'websocket', LIVES],
   ['hole', 60, 'websocket', LIVES],
   ['hole', 60, 'long-polling', LIVES],
-  ['refuse', 60, 'websocket', DIES],
-  ['refuse', 5, 'websocket', LIVES],
-  ['refuse', 5, 'long-polling', LIVES],
+  ['shut', 60, 'websocket', DIES],
+  ['shut', 5, 'websocket', LIVES],
+  ['shut', 5, 'long-polling', LIVES],
   ['hole', 5, 'websocket', LIVES],
   ['hole', 5, 'long-polling', LIVES],
   ['stall', 5, 'websocket', LIVES],
   ['stall', 5, 'long-polling', LIVES],
 ] as const) {
-  const what = { refuse: 'network cut', hole: 'network a black hole', stall: 'network stalled' }[way]
+  const what = { shut: 'network cut', hole: 'network a black hole', stall: 'network stalled' }[way]
   const name = `${what} for ${seconds} s, ${transport}${options === DIES ? ', session lost' : ''}`
   trouble(name, async t => {
     const stage = await Stage.open(t, profile, options)
     const tab = await stage.page(by(transport))
     await tab.read(TALK)
     stage.proxy.set(way)
-    if (way === 'refuse') stage.proxy.cut()
     await delay(seconds * 1_000)
     await stage.mend(name, tab)
     await stage.judge(tab, { lost: options === DIES ? 1 : 0 })
@@ -102,8 +101,7 @@ trouble('hidden, network cut for 5 s', async t => {
   const tab = await HiddenTab.open(browser, stage.url())
   await stage.hears(tab)
   await tab.read(TALK)
-  stage.proxy.set('refuse')
-  stage.proxy.cut()
+  stage.proxy.set('shut')
   await delay(5_000)
   await stage.mend('hidden, network cut for 5 s', tab)
   t.equal(await tab.read('document.visibilityState'), 'hidden', 'without being looked at')
@@ -156,8 +154,7 @@ for (const transport of [...TRANSPORTS, 'shared']) {
     const sessions = transport === 'shared' ? 1 : 10
     t.equal(stage.sessions.length, sessions, 'sessions')
     for (const tab of tabs) await tab.read('client.talk(2000)')
-    stage.proxy.set('refuse')
-    stage.proxy.cut()
+    stage.proxy.set('shut')
     await delay(3_000)
     await stage.mend(`ten tabs of one page, network cut for 3 s, ${transport}: all ten`, {
       errors: [],

@@ -8,9 +8,9 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContext } from 'playwright-core'
 import type { Test } from 'tap'
+import { TroubledProxy } from '../../bench/proxy.js'
 import type { PerihelionOptions } from '../../lib/index.js'
 import { Tab } from '../support/chromium.js'
-import { TroubledProxy } from '../support/proxy.js'
 import { startServer, type TestServer } from '../support/server.js'
 
 /** How long a page may take until it is whole again, ms. */
@@ -105,10 +105,7 @@ export class Stage {
   /** Ends the server as a deploy does, or without a goodbye. Nothing listens until `start`. */
   async stop(how: 'end' | 'crash'): Promise<void> {
     this.#stop()
-    if (how === 'crash') {
-      this.proxy.set('refuse')
-      this.proxy.cut()
-    }
+    if (how === 'crash') this.proxy.set('shut')
     await this.#server.app.close()
     this.proxy.set('none')
   }

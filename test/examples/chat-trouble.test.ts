@@ -2,7 +2,7 @@
 
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { Cable } from '../support/cable.js'
+import { TroubledProxy } from '../../bench/proxy.js'
 import { counts, focused, open, present, profile, say, sees, startChat, texts, visit } from '../support/chat.js'
 import { startChromium } from '../support/chromium.js'
 import type { TestServer } from '../support/server.js'
@@ -16,9 +16,16 @@ async function hears(page: Page, ...words: string[]): Promise<void> {
   await page.waitForFunction(test, words)
 }
 
+/** A way to a server that can be cut. */
+async function layCable(t: Test, server: TestServer): Promise<TroubledProxy> {
+  const cable = await TroubledProxy.open(server.url)
+  t.teardown(() => cable.close())
+  return cable
+}
+
 /** Ana behind a cable, Ben on a wire of his own, both in the lobby. */
-async function two(t: Test, browser: Browser, server: TestServer): Promise<{ ana: Page; ben: Page; cable: Cable }> {
-  const cable = await Cable.lay(t, server.url)
+async function two(t: Test, browser: Browser, server: TestServer): Promise<{ ana: Page; ben: Page; cable: TroubledProxy }> {
+  const cable = await layCable(t, server)
   const ana = await visit(t, browser, cable.url, '/', 'Ana')
   const ben = await visit(t, browser, server.url, '/', 'Ben')
   await sees(ana, '#members', 'Ben')
@@ -30,11 +37,11 @@ t.test('with trouble', async t => {
 
   await t.test('what one says is shown at once, pale until the server has it', async t => {
     const { ana, ben, cable } = await two(t, browser, await startChat(t))
-    cable.hold()
+    cable.set('stall')
     await say(ana, 'patience')
     await counts(ana, '.said.sending', 1)
     t.equal(await ana.getAttribute('.said svg', 'aria-label'), 'Sending')
-    cable.release()
+    cable.set('none')
     await counts(ana, '.said.sent', 1)
     t.equal(await ana.getAttribute('.said svg', 'aria-label'), 'Sent')
     await hears(ben, 'patience')
@@ -42,13 +49,13 @@ t.test('with trouble', async t => {
 
   await t.test('what is written while the network is cut waits, and arrives once and in order', async t => {
     const { ana, ben, cable } = await two(t, browser, await startChat(t))
-    cable.cut()
+    cable.set('shut')
     await sees(ana, '#banner', 'Reconnecting since')
     for (const word of ['one', 'two', 'three']) await say(ana, word)
     await sees(ana, '#banner', '3 messages wait')
     await counts(ana, '.said.sending', 3)
     await say(ben, 'meanwhile')
-    cable.mend()
+    cable.set('none')
     await sees(ana, '#banner', 'Connected again')
     await hears(ben, 'meanwhile', 'one', 'two', 'three')
     await hears(ana, 'meanwhile', 'one', 'two', 'three')
@@ -59,13 +66,13 @@ t.test('with trouble', async t => {
 
   await t.test('a message whose answer was lost is not said twice, and the next ones come behind it', async t => {
     const { ana, ben, cable } = await two(t, browser, await startChat(t))
-    cable.deafen()
+    cable.set('deaf')
     await say(ana, 'did you hear')
     await hears(ben, 'did you hear')
-    cable.cut()
+    cable.set('shut')
     await sees(ana, '#banner', 'Reconnecting since')
     await say(ana, 'me?')
-    cable.mend()
+    cable.set('none')
     await hears(ben, 'did you hear', 'me?')
     await counts(ana, '.said.sent', 2)
     t.same(await texts(ana, '.bubble'), ['did you hear', 'me?'])
@@ -78,14 +85,15 @@ t.test('with trouble', async t => {
     const cleo = await visit(t, browser, cable.url, '/', 'Cleo')
     await say(ana, 'before')
     await hears(cleo, 'before')
-    cable.cut()
+    cable.set('shut')
     await first.app.close()
     await sees(ana, '#banner', 'Reconnecting since')
     for (const word of ['one', 'two', 'three']) await say(ana, word)
     await ana.click('#rooms button:has-text("music")')
     await say(ana, 'la la')
     await sees(ana, '#banner', '4 messages wait')
-    cable.mend((await startChat(t)).url)
+    cable.lead((await startChat(t)).url)
+    cable.set('none')
     await hears(cleo, 'before', 'one', 'two', 'three')
     await counts(ana, '.said.sent', 1)
     await ana.click('#rooms button:has-text("lobby")')
@@ -174,7 +182,7 @@ t.test('with trouble', async t => {
   await t.test('two tabs are one person', async t => {
     const server = await startChat(t)
     const { ana, ben, cable } = await two(t, browser, server)
-    const second = await open(t, ana.context(), cable.url)
+    const second = await open(t, ana.context(), new URL('/', cable.url).href)
     await present(second)
     await say(ana, 'from the first')
     await hears(second, 'from the first')
@@ -256,14 +264,14 @@ t.test('with trouble', async t => {
 
   await t.test('the page on cometd.js comes back by itself, and offers again what was not sent', async t => {
     const server = await startChat(t)
-    const cable = await Cable.lay(t, server.url)
+    const cable = await layCable(t, server)
     const cora = await visit(t, browser, cable.url, '/cometd.html', 'Cora')
     const ben = await visit(t, browser, server.url, '/', 'Ben')
-    cable.cut()
+    cable.set('shut')
     await sees(cora, '#banner', 'Trying to get it back')
     await say(cora, 'lost?')
     await sees(cora, '.why', 'The server cannot be reached.')
-    cable.mend()
+    cable.set('none')
     await sees(cora, '#link-state', 'Cora · live')
     await cora.getByText('Try again').click()
     await hears(ben, 'lost?')

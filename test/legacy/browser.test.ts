@@ -12,8 +12,8 @@ import { startPages } from './pages.js'
 import { acrossOrigins, atHome, overReload, TRANSPORTS } from './visits.js'
 
 const browser = await startChromium(t)
-const cometd = { client: 'cometd 9', page: 'cometd', calls: 'result' } as const
-const jquery = { client: 'cometd-jquery 3', page: 'jquery', calls: 'reply' } as const
+const cometd = { client: 'cometd 9', page: 'cometd.html', calls: 'result' } as const
+const jquery = { client: 'cometd-jquery 3', page: 'jquery.html', calls: 'reply' } as const
 
 for (const visitor of [cometd, jquery]) for (const transport of TRANSPORTS) atHome(t, browser, visitor, transport)
 for (const transport of TRANSPORTS) acrossOrigins(t, browser, cometd, transport)
@@ -68,4 +68,5 @@ t.test('an origin that is not allowed is refused', async t => {
   })
 })
 
-for (const transport of ['websocket', 'long-polling'] as const) overReload(t, browser, { ...cometd, page: 'reload' }, transport)
+for (const transport of ['websocket', 'long-polling'] as const)
+  overReload(t, browser, { ...cometd, page: 'reload.html' }, transport)

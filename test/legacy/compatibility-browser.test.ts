@@ -8,11 +8,11 @@ import { startChromium } from '../support/chromium.js'
 import { acrossOrigins, atHome, overReload, TRANSPORTS } from './visits.js'
 
 const browser = await startChromium(t)
-const script = { client: 'our cometd.js', page: 'perihelion', calls: 'result' } as const
-const module = { client: 'our cometd.mjs', page: 'perihelion-module', calls: 'result' } as const
-const jquery = { client: 'cometd-jquery 3 on our cometd.js', page: 'perihelion-jquery', calls: 'result' } as const
+const script = { client: 'our cometd.js', page: 'perihelion.html', calls: 'result' } as const
+const module = { client: 'our cometd.mjs', page: 'perihelion-module.html', calls: 'result' } as const
+const jquery = { client: 'cometd-jquery 3 on our cometd.js', page: 'perihelion-jquery.html', calls: 'result' } as const
 
 for (const visitor of [script, module, jquery]) for (const transport of TRANSPORTS) atHome(t, browser, visitor, transport)
 for (const transport of TRANSPORTS) acrossOrigins(t, browser, script, transport)
 for (const transport of ['websocket', 'long-polling'] as const)
-  overReload(t, browser, { ...module, page: 'perihelion-reload' }, transport)
+  overReload(t, browser, { ...module, page: 'reload.html?script=/bundles/cometd.mjs' }, transport)

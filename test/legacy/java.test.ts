@@ -5,7 +5,7 @@
 // Source: protocol reference 3, 4, 6, 7.1 and 9.4.
 
 import t from 'tap'
-import { TroubledProxy } from '../support/proxy.js'
+import { TroubledProxy } from '../../bench/proxy.js'
 import { startServer } from '../support/server.js'
 import { type Line, runDriver } from './java/jvm.js'
 import type { Rule } from './run.js'
@@ -165,14 +165,14 @@ t.test('the CometD Java client lives a whole life on this server', async t => {
     }
   }
   t.same(
-    proxy.done.map(({ cut }) => cut),
+    proxy.cuts.map(({ cut }) => cut),
     ['idle', 'half', 'whole', 'idle', 'half', 'whole'],
     'the connections were really lost, in the way that was asked for',
   )
   t.ok(
-    proxy.done.every(({ connections }) => connections > 0),
+    proxy.cuts.every(({ connections }) => connections > 0),
     'with each cut at least one',
-    { done: proxy.done },
+    { cuts: proxy.cuts },
   )
   t.equal(code, 0, 'the driver came to its end', { noise })
   const { sessions, subscriptions, queued, held } = bayeux.stats()

@@ -15,7 +15,7 @@ export const TRANSPORTS = ['websocket', 'long-polling', 'callback-polling'] as c
 
 const BY = { websocket: 'websocket', 'long-polling': 'POST', 'callback-polling': 'GET' } as const
 
-/** A client and its page in test/legacy/pages, without extension. */
+/** A client and its page in test/legacy/pages, with its query. */
 export interface Visitor {
   readonly client: string
   readonly page: string
@@ -31,7 +31,7 @@ export function atHome(t: Test, browser: Browser, { client, page, calls }: Visit
   t.test(`${client} on ${transport}`, async t => {
     const { url, bayeux } = await startServer(t, TIMES, servePages)
     const { origin } = new URL(url)
-    const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
+    const tab = await Tab.open(t, browser, `${origin}/pages/${page}`)
     await converse(t, tab, url, bayeux, { transport, calls })
     t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
   })
@@ -41,7 +41,7 @@ export function acrossOrigins(t: Test, browser: Browser, { client, page, calls }
   t.test(`${client} on ${transport}, page of another port, with cookies`, async t => {
     const origin = await startPages(t)
     const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin] })
-    const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
+    const tab = await Tab.open(t, browser, `${origin}/pages/${page}`)
     await converse(t, tab, url, bayeux, { transport, calls })
     t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
     if (transport === 'websocket') return
@@ -52,7 +52,7 @@ export function acrossOrigins(t: Test, browser: Browser, { client, page, calls }
   t.test(`${client} on ${transport}, page of another site, without cookies`, async t => {
     const origin = (await startPages(t)).replace('127.0.0.1', 'localhost')
     const { url, bayeux } = await startServer(t, { ...TIMES, allowedOrigins: [origin], trustClientSession: true })
-    const tab = await Tab.open(t, browser, `${origin}/pages/${page}.html`)
+    const tab = await Tab.open(t, browser, `${origin}/pages/${page}`)
     await converse(t, tab, url, bayeux, { transport, calls })
     t.same(ways(tab), [BY[transport]], `all went by ${BY[transport]}`)
     t.same(await tab.page.context().cookies(), [], 'the browser keeps no cookie of another site')
@@ -63,7 +63,7 @@ export function overReload(t: Test, browser: Browser, { client, page }: Visitor,
   t.test(`${client} on ${transport} with its reload extension`, async t => {
     const { url, bayeux } = await startServer(t, TIMES, servePages)
     const server = new Watch(t, bayeux)
-    const tab = await Tab.open(t, browser, `${new URL(url).origin}/pages/${page}.html`)
+    const tab = await Tab.open(t, browser, `${new URL(url).origin}/pages/${page}`)
     const clientId = await tab.ask('start', url, transport)
     await tab.ask('subscribe', '/talk/own')
 

@@ -1,9 +1,10 @@
 // One conversation of our client with whatever server: from its connect to its close, through cuts, lost sessions and blocked sockets.
 //
 // Knows: what a client does at each step, and how the services of servers.ts are asked.
-// Does not know: what is right (interop.test.ts judges what was seen), where it runs. It imports nothing, so that a page can load it as it is.
+// Does not know: what is right (interop.test.ts judges what was seen), where it runs. It imports only types, so that a page can load it as it is.
 // Always true: a wait ends at an event of a client, or fails after GUARD with a text that says what was waited for.
 
+import type { Cut, Trouble } from '../../../bench/proxy.js'
 import type { Client, ClientError, Options, PeerMessage, TransportName } from '../../../lib/client/index.js'
 
 /** What the server offers, as far as the conversation has to know it beforehand. */
@@ -22,17 +23,15 @@ export interface Traits {
   readonly fallback: 'same' | 'anew' | null
 }
 
-export type Passable = 'all' | 'no sockets' | 'nothing'
-
 export interface Stage {
   /** The same server, by a way that can be cut and by one that cannot. */
   readonly near: string
   readonly far: string
   client(url: string, options: Options): Client
   /** Loses all connections of the near way: at once, or at the server's next bytes after half or all of them. */
-  cut(how: 'idle' | 'half' | 'whole'): Promise<void>
-  /** What may take the near way from now on; `nothing` cuts it too. */
-  pass(what: Passable): Promise<void>
+  cut(how: Cut): Promise<void>
+  /** From now on this is wrong with the near way. */
+  set(trouble: Trouble): Promise<void>
 }
 
 /** What each step saw; `failed` with the reason, after which there are no more steps. */
@@ -283,10 +282,10 @@ function stepsOf(first: Witness, second: Witness, stage: Stage, traits: Traits, 
       'outbox',
       async () => {
         const heard = await second.listen(`${prefix}/outbox`)
-        await stage.pass('nothing')
+        await stage.set('shut')
         await first.until('the loss of the connection', () => client.state === 'reconnecting')
         const replies = Promise.all(['one', 'two', 'three'].map(data => client.publish(`${prefix}/outbox`, data)))
-        await stage.pass('all')
+        await stage.set('none')
         await second.until('the last message', () => heard.includes('three'))
         return { heard, replies: (await replies).map(({ successful }) => successful), back: await reached('after the cut') }
       },
@@ -307,7 +306,7 @@ function stepsOf(first: Witness, second: Witness, stage: Stage, traits: Traits, 
       async () => {
         const { clientId } = client
         const before = first.subscribed(`${prefix}/chat`)
-        await stage.pass('no sockets')
+        await stage.set('upgrades cut')
         await stage.cut('idle')
         await first.until('long-polling', () => first.connected && client.transport === 'long-polling')
         if (traits.fallback === 'anew') await first.until('the subscription', () => first.subscribed(`${prefix}/chat`) > before)
@@ -317,7 +316,7 @@ function stepsOf(first: Witness, second: Witness, stage: Stage, traits: Traits, 
     traits.fallback !== null && [
       'open sockets',
       async () => {
-        await stage.pass('all')
+        await stage.set('none')
         await first.until('WebSocket', () => first.connected && client.transport === 'websocket')
         return { back: await reached('on WebSocket again') }
       },

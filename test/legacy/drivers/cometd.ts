@@ -3,7 +3,7 @@
 // Usage: node cometd.js <version> <websocket|long-polling> <ack|plain> <url> <channel prefix> [pair|tabs]
 // Knows: the scenarios. Does not know: what is right; it reports what it saw, step by step, and the test judges.
 
-import { TroubledProxy } from '../../support/proxy.js'
+import { TroubledProxy } from '../../../bench/proxy.js'
 import { type Callback, Client, type Handle, load, type Message, sockets } from './cometd-client.js'
 import { called, quiet, scenario, step, told, touch, until } from './steps.js'
 

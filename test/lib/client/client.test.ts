@@ -2,9 +2,9 @@
 
 import t, { type Test } from 'tap'
 import { Client, type ClientExtension, type Options } from '../../../lib/client/client.js'
-import { ClientError } from '../../../lib/client/error.js'
 import type { Message } from '../../../lib/client/subscription.js'
 import type { Surroundings } from '../../../lib/client/surroundings.js'
+import { codeOf, outcome } from '../../support/outcome.js'
 import { NOTHING_LEFT, Page } from '../../support/page.js'
 import { turn, World } from '../../support/world.js'
 
@@ -28,19 +28,8 @@ class Rig {
     await this.get(this.client.connect())
     return this
   }
-  /** What a promise comes to while time passes: its value, or the code of its error. */
-  async get<T>(promise: Promise<T>, ms = 500): Promise<T | string> {
-    let got: T | string = 'still waiting'
-    promise.then(
-      value => {
-        got = value
-      },
-      error => {
-        got = error instanceof ClientError ? error.code : String(error)
-      },
-    )
-    await this.world.pass(ms)
-    return got
+  get<T>(promise: Promise<T>, ms = 500): Promise<T | string> {
+    return outcome(promise, () => this.world.pass(ms))
   }
   /** Whether the server takes a subscription; else the code of the error. */
   taken(subscription: { readonly ready: Promise<void> }, ms?: number): Promise<string> {
@@ -59,7 +48,7 @@ class Rig {
       for await (const { data } of subscription) seen.push(data)
       seen.push('end')
     }
-    run().catch(error => seen.push(error instanceof ClientError ? error.code : String(error)))
+    run().catch(error => seen.push(codeOf(error)))
     return seen
   }
   sent(channel: string): Json[] {

@@ -3,10 +3,10 @@
 import t, { type Test } from 'tap'
 import { clientDefaults } from '../../../bayeux/client-sink.js'
 import { Client, type Options } from '../../../lib/client/client.js'
-import { ClientError } from '../../../lib/client/error.js'
 import { Hub } from '../../../lib/client/hub.js'
 import type { Settings } from '../../../lib/client/line.js'
 import { SharedLine } from '../../../lib/client/shared-line.js'
+import { outcome } from '../../support/outcome.js'
 import { NOTHING_LEFT, Page } from '../../support/page.js'
 import { turn, World } from '../../support/world.js'
 
@@ -84,18 +84,8 @@ class Tab {
     this.client.on('error', ({ message }) => this.errors.push(message))
     this.client.on('state', ({ state }) => this.states.push(state))
   }
-  async get<T>(promise: Promise<T>, ms?: number): Promise<T | string> {
-    let got: T | string = 'still waiting'
-    promise.then(
-      value => {
-        got = value
-      },
-      error => {
-        got = error instanceof ClientError ? error.code : String(error)
-      },
-    )
-    await this.office.pass(ms)
-    return got
+  get<T>(promise: Promise<T>, ms?: number): Promise<T | string> {
+    return outcome(promise, () => this.office.pass(ms))
   }
   async up(...channels: string[]): Promise<this> {
     const connected = this.client.connect()

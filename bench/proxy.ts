@@ -7,13 +7,14 @@
 
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
-/** What can be wrong with the way. All but `refuse` also befalls the connections that are there. */
+/** What can be wrong with the way, for the connections that are there and for new ones. */
 export const troubles = {
   none: 'all passes',
-  refuse: 'new connections are reset',
+  shut: 'all connections are cut, and new ones are reset',
   deaf: 'what the server sends is lost',
   hole: 'nothing passes, not even the end of a connection, and what is sent meanwhile is lost',
   stall: 'nothing passes, and all of it comes later: TCP after a short loss of the network',
+  'upgrades cut': 'a connection that asks for an upgrade is cut',
   'upgrades unanswered': 'a request for an upgrade is swallowed; HTTP passes',
   'upgrades forbidden': 'a request for an upgrade is answered 403',
   'upgrades failed': 'a request for an upgrade is answered 502',
@@ -54,10 +55,13 @@ export class TroubledProxy {
   /** Bytes of the server that were lost since the last change of the trouble. */
   lost = 0
   onLost: () => void = () => {}
+  /** When connections came, in ms of `performance.now`, also those that were reset. */
+  readonly tries: number[] = []
   /** Requests for an upgrade so far. */
   upgrades = 0
-  /** Cuts that were done, each with the number of connections that it took. */
-  readonly done: { readonly cut: Cut; readonly connections: number }[] = []
+  /** What `cut` has done, each time with the number of connections that it took. */
+  readonly cuts: { readonly cut: Cut; readonly connections: number }[] = []
+  readonly #sent: string[] = []
 
   private constructor(
     server: Server,
@@ -86,10 +90,16 @@ export class TroubledProxy {
     this.#target = { port: Number(port), host: hostname }
   }
 
+  /** The clients' bytes on all connections, as text, in order of arrival. */
+  get sent(): string {
+    return this.#sent.join('')
+  }
+
   /** From now on this is wrong with the way. What was held passes. */
   set(trouble: Trouble): void {
     this.#trouble = trouble
     this.lost = 0
+    if (trouble === 'shut') this.#dropAll()
     for (const pair of [...this.#pairs]) {
       for (const [to, chunks] of pair.held) for (const chunk of chunks) to.write(chunk)
       pair.held.clear()
@@ -97,7 +107,11 @@ export class TroubledProxy {
     }
   }
 
-  /** Breaks all connections, or arms what does it. @param mark what the chunk of the server must contain, for `half` and `whole` */
+  /**
+   * Cuts all connections at once, or arms what does it; later ones pass.
+   *
+   * @param mark what the chunk of the server must contain, for `half` and `whole`
+   */
   cut(cut: Cut = 'idle', mark = ''): void {
     if (cut !== 'idle') {
       this.#armed = { cut, mark }
@@ -107,12 +121,16 @@ export class TroubledProxy {
   }
 
   close(): Promise<void> {
-    for (const pair of [...this.#pairs]) this.#drop(pair)
+    this.#dropAll()
     return new Promise(resolve => this.#server.close(() => resolve()))
   }
 
   #finish(cut: Cut): void {
-    this.done.push({ cut, connections: this.#pairs.size })
+    this.cuts.push({ cut, connections: this.#pairs.size })
+    this.#dropAll()
+  }
+
+  #dropAll(): void {
     for (const pair of [...this.#pairs]) this.#drop(pair)
   }
 
@@ -123,9 +141,10 @@ export class TroubledProxy {
   }
 
   #join(near: Socket): void {
+    this.tries.push(performance.now())
     near.unref()
     near.on('error', () => {}) // 'close' follows
-    if (this.#trouble === 'refuse') {
+    if (this.#trouble === 'shut') {
       near.resetAndDestroy()
       return
     }
@@ -157,10 +176,13 @@ export class TroubledProxy {
   /** From the client. */
   #up(pair: Pair, chunk: Buffer): void {
     const trouble = this.#trouble
+    const text = chunk.toString('latin1')
+    this.#sent.push(text)
     const first = pair.upgrade === null
-    if (first) pair.upgrade = /\r\nupgrade: *websocket\r\n/i.test(chunk.toString('latin1'))
+    if (first) pair.upgrade = /\r\nupgrade: *websocket\r\n/i.test(text)
     if (pair.upgrade && first) {
       this.upgrades++
+      if (trouble === 'upgrades cut') return this.#drop(pair)
       if (trouble === 'upgrades unanswered') tear(pair)
       if (trouble === 'upgrades forbidden') return refuse(pair, '403 Forbidden')
       if (trouble === 'upgrades failed') return refuse(pair, '502 Bad Gateway')
