@@ -2,9 +2,9 @@
 
 import { join } from 'node:path'
 import t from 'tap'
+import { TroubledProxy } from '../../../bench/proxy.js'
 import { Client } from '../../../lib/client/node.js'
 import { Outbox, type OutboxEntry, type OutboxStore } from '../../../lib/client/outbox.js'
-import { TroubledProxy } from '../../support/proxy.js'
 import { startServer } from '../../support/server.js'
 
 const OPTIONS = { backoffBase: 20, backoffMax: 100, replyTimeout: 2_000 }
