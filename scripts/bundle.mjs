@@ -5,6 +5,7 @@ const folder = process.argv[2] ?? 'dist'
 const bundles = [
   { entry: 'browser', outfile: 'client.js', format: 'iife' },
   { entry: 'index', outfile: 'client.mjs', format: 'esm' },
+  { entry: 'browser-durable', outfile: 'client-durable.js', format: 'iife' },
   { entry: 'browser-shared', outfile: 'client-shared.js', format: 'iife' },
   { entry: 'cometd/script', outfile: 'cometd.js', format: 'iife' },
   { entry: 'cometd/index', outfile: 'cometd.mjs', format: 'esm' },
