@@ -98,7 +98,7 @@ export const clientDefaults = {
   restore: true,
   /** Messages that may wait to be sent. */
   maxQueue: 10_000,
-  /** Characters of one envelope; more messages go in further ones. One message alone may be longer. */
-  maxEnvelope: 32_768,
+  /** Characters of one envelope, of three bytes at most: servers take 64 KiB. More messages go in further ones; one message alone may be longer. */
+  maxEnvelope: 20_000,
 }
 export type ClientOptions = typeof clientDefaults

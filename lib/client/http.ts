@@ -18,7 +18,7 @@ export interface Answers {
   failed(lane: Lane, why: string): void
 }
 
-const KEEPALIVE_MAX = 60_000 // browsers refuse more
+const KEEPALIVE_MAX = 20_000 // characters, of three bytes at most: browsers refuse more than 64 KiB
 
 export function longPolling(
   around: Surroundings,

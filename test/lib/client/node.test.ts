@@ -89,3 +89,15 @@ t.test('a socket that is given up before it opened breaks nothing', async t => {
   await t.rejects(connected, { code: 'DISCONNECTED' })
   await closed
 })
+
+t.test('messages of any script that waited together are small enough for the server', async t => {
+  const { url } = await startServer(t)
+  for (const transports of [['websocket'], ['long-polling']] as const) {
+    const client = new Client(url, { transports })
+    const waiting = Array.from({ length: 100 }, () => client.publish('/a', { text: '你好'.repeat(150) }))
+    await client.connect()
+    const fates = await Promise.allSettled(waiting)
+    t.strictSame([...new Set(fates.map(({ status }) => status))], ['fulfilled'], transports[0])
+    await client.close()
+  }
+})
