@@ -60,7 +60,7 @@ export class Link implements Line {
   constructor(settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
     this.#settings = settings
     this.#token = token
-    this.#key = `perihelion:${settings.url} ${markOf(token)}`
+    this.#key = `perihelion:${settings.url} ${markOf([token, settings.headers])}`
     this.#around = around
     this.#on = on
     const { transports, url } = settings
@@ -398,10 +398,10 @@ function shut(trial: Trial | null): void {
   socket.close(1000)
 }
 
-/** Tells tokens apart without telling them. */
-function markOf(token: TokenSource | undefined): number {
+/** Tells who a client is (token, headers) from others without telling it. */
+export function markOf(who: readonly unknown[]): number {
   let mark = 0
-  if (typeof token === 'string') for (const char of token) mark = (Math.imul(mark, 31) + char.charCodeAt(0)) | 0
+  for (const char of JSON.stringify(who)) mark = (Math.imul(mark, 31) + char.charCodeAt(0)) | 0
   return mark
 }
 
