@@ -437,7 +437,6 @@ function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBack
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   return {
     ...clientDefaults,
-    backoffMax: 20_000,
     protocols: [],
     headers: {},
     openTimeout: 4_000,

@@ -33,7 +33,7 @@ function polling() {
       }),
   } as unknown as Surroundings
   const on = answers()
-  return { asked, told: on.told, requests: longPolling(around, 'http://x/b', () => ({ 'X-Mine': '1' }), on) }
+  return { asked, told: on.told, requests: longPolling(around, { url: 'http://x/b', headers: { 'X-Mine': '1' } }, on) }
 }
 
 t.test('long-polling: a request is a POST that no cache answers, with cookies and the given headers', async t => {
