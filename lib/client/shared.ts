@@ -24,7 +24,11 @@ export class SharedClient<Channels extends object = ChannelMap> extends Client<C
    * @param worker address of `client-shared.js`, of the page's origin; by default the server's own
    * @throws {TypeError} the URL is none, or no transport can be had here
    */
-  constructor(url: string | URL, options: Options & { readonly worker?: string } = {}, around: Surroundings = surroundings()) {
+  constructor(
+    url: string | URL,
+    options: Options & { readonly worker?: string | undefined } = {},
+    around: Surroundings = surroundings(),
+  ) {
     const { worker, ...rest } = options
     const makeLine: LineMaker = (settings, token, around, on) => {
       const name = `${OURS}${JSON.stringify([settings, markOf([token])])}` // other settings or another token are another worker

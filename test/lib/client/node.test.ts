@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { Client, nodeSurroundings } from '../../../lib/client/node.js'
+import { SharedClient } from '../../../lib/client/node-shared.js'
 import { startServer } from '../../support/server.js'
 
 /** A server that says what it was asked with, and sets these cookies one answer after the other. */
@@ -100,4 +101,13 @@ t.test('messages of any script that waited together are small enough for the ser
     t.strictSame([...new Set(fates.map(({ status }) => status))], ['fulfilled'], transports[0])
     await client.close()
   }
+})
+
+t.test('what is written for tabs runs in Node too, with its cookies', async t => {
+  const { url } = await startServer(t)
+  const client = new SharedClient(url, { transports: ['long-polling'], worker: '/client-shared.js', token: undefined })
+  t.ok(client instanceof Client)
+  await client.connect()
+  t.strictSame(await client.call('echo', [1]), [1])
+  await client.close()
 })
