@@ -32,8 +32,13 @@ export function nodeSurroundings(): Surroundings {
       for (const line of response.headers.getSetCookie()) keep(jar, line)
       return response
     },
-    openSocket: (url, protocols, headers) =>
-      new WebSocket(url, [...protocols], { headers: { ...cookie(), ...headers } }) as unknown as Socket,
+    openSocket: (url, protocols, headers) => {
+      const socket = new WebSocket(url, [...protocols], { headers: { ...cookie(), ...headers } })
+      socket.on('upgrade', ({ headers }) => {
+        for (const line of headers['set-cookie'] ?? []) keep(jar, line)
+      })
+      return socket as unknown as Socket
+    },
   }
 }
 

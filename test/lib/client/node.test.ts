@@ -62,6 +62,33 @@ t.test('cookies are kept, replaced, removed, and sent with requests and sockets'
   t.equal(asked.at(-1)?.cookie, undefined, 'each client has its own')
 })
 
+t.test('a session that began on WebSocket goes on over HTTP with the cookie of the upgrade', async t => {
+  const { url, app } = await startServer(t)
+  const blocked = { now: false }
+  const sockets = new Set<{ destroy(): void }>()
+  app.server.prependListener('upgrade', (_request, socket) => {
+    if (blocked.now) socket.destroy()
+    else sockets.add(socket)
+  })
+  const client = new Client(url, { headers: { Origin: new URL(url).origin }, backoffBase: 1 })
+  await client.connect()
+  const { clientId } = client
+  const heard: unknown[] = []
+  const { ready } = client.subscribe('/a', ({ data }) => heard.push(data))
+  await ready
+  t.equal(client.transport, 'websocket')
+  const over = new Promise<void>(resolve => {
+    client.on('state', ({ state, transport }) => state === 'connected' && transport === 'long-polling' && resolve())
+  })
+  blocked.now = true
+  for (const socket of sockets) socket.destroy()
+  app.bayeux.publish('/a', 'between')
+  await over
+  t.equal(client.clientId, clientId)
+  t.strictSame(heard, ['between'])
+  await client.close()
+})
+
 for (const transports of [['websocket'], ['long-polling']] as const) {
   t.test(`a conversation over ${transports}`, async t => {
     const { url } = await startServer(t)
