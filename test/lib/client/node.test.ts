@@ -57,6 +57,12 @@ t.test('cookies are kept, replaced, removed, and sent with requests and sockets'
   t.equal(heard, 'hello')
   t.match(asked.at(-1), { cookie: 'one=changed', 'x-mine': 'also', 'sec-websocket-protocol': 'bayeux' })
   socket.close(1000)
+  const own = around.openSocket!(url.replace('http', 'ws'), [], { Cookie: 'session=own' })
+  await new Promise(resolve => {
+    own.onmessage = resolve
+  })
+  t.equal(asked.at(-1)?.cookie, 'one=changed; session=own', 'beside those of the application')
+  own.close(1000)
   const other = nodeSurroundings()
   await (await other.fetch(url, { method: 'POST' })).text()
   t.equal(asked.at(-1)?.cookie, undefined, 'each client has its own')
