@@ -14,6 +14,9 @@ export const TRANSITIONS = {
 
 export type ClientState = keyof typeof TRANSITIONS
 
+/** The deadline of what is not to happen. */
+export const NEVER = Number.POSITIVE_INFINITY
+
 /** Why a message, or the connection, failed. Match on these; the texts are for people. */
 export const clientFailures = {
   REFUSED: 'The server answered successful: false; its reply has the Bayeux error.',
@@ -93,12 +96,12 @@ export const clientDefaults = {
   callTimeout: 10_000,
   /** ms: the nth try waits between 0 and base × 2ⁿ, at most max (full jitter), beyond the advised interval. */
   backoffBase: 1_000,
-  backoffMax: 60_000,
+  backoffMax: 10_000,
   /** Make subscriptions again in each new session, and ask again for what was lost on the way; without, they end with the old session, or fail. */
   restore: true,
   /** Messages that may wait to be sent. */
   maxQueue: 10_000,
-  /** Characters of one envelope; more messages go in further ones. One message alone may be longer. */
-  maxEnvelope: 32_768,
+  /** Characters of one envelope, of three bytes at most: servers take 64 KiB. More messages go in further ones; one message alone may be longer. */
+  maxEnvelope: 20_000,
 }
 export type ClientOptions = typeof clientDefaults

@@ -13,6 +13,7 @@ import {
   type ClientState,
   clientDefaults,
   type Lane,
+  NEVER,
   type PeerMessage,
   type SavedSession,
   TRANSITIONS,
@@ -21,7 +22,6 @@ import {
 
 type Event = 'start' | 'resume' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
 
-const NEVER = Number.POSITIVE_INFINITY
 const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
 const DAY = 86_400_000 // the longest advice that is believed
 const SAMPLES = 10 // timesync, as CometD averages
@@ -390,7 +390,7 @@ export class ClientHalf {
     const { timeout, interval, maxInterval } = this.#advice
     if (this.#state === 'broken' && maxInterval > 0 && now - this.#lostAt > timeout + interval + maxInterval) {
       this.#tries = 0
-      this.#renew(now) // by now the server has expired it
+      this.renew(now) // by now the server has expired it
       this.#pump(now)
       return
     }
@@ -511,7 +511,7 @@ export class ClientHalf {
     }
     if (this.#state === 'closed' || this.#state === 'disconnecting') return
     if (reconnect === 'none') this.#close('STOPPED', reply)
-    else if (reconnect === 'handshake' || (reconnect === undefined && unknownSession(reply))) this.#renew(now, reply)
+    else if (reconnect === 'handshake' || (reconnect === undefined && unknownSession(reply))) this.renew(now, reply)
     else if (reply.successful !== true) this.#again('REFUSED', now, errorOf(reply))
     else {
       this.#earliest = this.#dueAt = now + this.#advice.interval
@@ -540,7 +540,7 @@ export class ClientHalf {
     if (entry.role === 'disconnect') this.#close('DISCONNECTED')
     else if (stale || this.#clientId === null || this.#state === 'disconnecting') return
     else if (reconnect === 'none') this.#close('STOPPED', reply)
-    else if (lost || reconnect === 'handshake') this.#renew(now, reply)
+    else if (lost || reconnect === 'handshake') this.renew(now, reply)
   }
 
   #deliver(message: PeerMessage): void {
@@ -670,8 +670,8 @@ export class ClientHalf {
     if (this.#state === 'connected' && now - this.#connectedAt >= this.#options.replyTimeout) this.#tries = 0
   }
 
-  /** The session is gone: a new one, at once the first time, then paced. */
-  #renew(now: number, reply?: PeerMessage): void {
+  /** The session is gone, or another half has gone on with it: a new one, at once the first time, then paced. Only while there is one. */
+  renew(now: number, reply?: PeerMessage): void {
     this.#steady(now)
     this.#clientId = null
     this.#unrestore()

@@ -48,25 +48,28 @@ export interface ClientExtension {
   outgoing?(message: Record<string, unknown>): Record<string, unknown> | null | undefined | void
 }
 
+/** Left out, or undefined: the default holds. */
+type Maybe<T> = { readonly [Key in keyof T]?: T[Key] | undefined }
+
 /** Defaults in brackets; lengths of time are ms. */
-export interface Options extends Partial<Omit<ClientOptions, 'connectionTypes' | 'restore'>> {
+export interface Options extends Maybe<Omit<ClientOptions, 'connectionTypes' | 'restore'>> {
   /** In the order of preference [websocket, long-polling]. `callback-polling` where nothing else may be had. */
-  readonly transports?: readonly TransportName[]
+  readonly transports?: readonly TransportName[] | undefined
   /** Sent as `ext.token` with each handshake; a function is asked anew each time. */
-  readonly token?: TokenSource
+  readonly token?: TokenSource | undefined
   /** Of every request; on WebSocket only from Node. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** Sub-protocols of WebSocket. */
-  readonly protocols?: readonly string[]
+  readonly protocols?: readonly string[] | undefined
   /** Until a WebSocket that does not open or says nothing is given up for long-polling [4,000]. */
-  readonly openTimeout?: number
+  readonly openTimeout?: number | undefined
   /** WebSocket is tried again after about base × 2ⁿ [10,000], at most max [300,000]. */
-  readonly upgradeBase?: number
-  readonly upgradeMax?: number
+  readonly upgradeBase?: number | undefined
+  readonly upgradeMax?: number | undefined
   /** Keep the session over a reload of the page [true]. */
-  readonly reload?: boolean
+  readonly reload?: boolean | undefined
   /** Messages that may wait for the loop over a subscription [10,000]. */
-  readonly maxBacklog?: number
+  readonly maxBacklog?: number | undefined
 }
 
 /** Makes the line of a client to its session. */
@@ -437,7 +440,6 @@ function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBack
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   return {
     ...clientDefaults,
-    backoffMax: 10_000,
     protocols: [],
     headers: {},
     openTimeout: 4_000,

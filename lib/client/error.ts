@@ -7,7 +7,7 @@ import type { LineFailure } from './line.js'
 
 /**
  * What the codes mean is in docs/client.md: those of the client half (`clientFailures`), and the client's own:
- * `CLOSED`: call connect first. `OUTBOX_FULL`: `maxQueue` messages wait to be sent already. `BACKLOG_FULL`: the loop over a subscription
+ * `CLOSED`: not sent, until connect is called again. `OUTBOX_FULL`: `maxQueue` messages wait to be sent already. `BACKLOG_FULL`: the loop over a subscription
  * fell `maxBacklog` messages behind. `BINARY_INVALID`: a binary message came whose text is not Z85.
  */
 export type ClientErrorCode = LineFailure | 'BACKLOG_FULL' | 'BINARY_INVALID'

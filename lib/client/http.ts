@@ -4,6 +4,7 @@
 // Does not know: messages, when to try again.
 
 import type { Lane } from '../../bayeux/client-sink.js'
+import type { Settings } from './line.js'
 import type { Surroundings } from './surroundings.js'
 
 export interface Requests {
@@ -18,14 +19,9 @@ export interface Answers {
   failed(lane: Lane, why: string): void
 }
 
-const KEEPALIVE_MAX = 60_000 // browsers refuse more
+const KEEPALIVE_MAX = 20_000 // characters, of three bytes at most: browsers refuse more than 64 KiB
 
-export function longPolling(
-  around: Surroundings,
-  url: string,
-  headers: () => Readonly<Record<string, string>>,
-  on: Answers,
-): Requests {
+export function longPolling(around: Surroundings, settings: Pick<Settings, 'url' | 'headers'>, on: Answers): Requests {
   const running = new Map<Lane, AbortController>()
   return {
     send(text, lane, leaving) {
@@ -35,9 +31,9 @@ export function longPolling(
         let answer = ''
         let why: string | null = null
         try {
-          const response = await around.fetch(url, {
+          const response = await around.fetch(settings.url, {
             method: 'POST',
-            headers: { ...headers(), 'Content-Type': 'application/json;charset=UTF-8' },
+            headers: { ...settings.headers, 'Content-Type': 'application/json;charset=UTF-8' },
             body: text,
             credentials: 'include',
             cache: 'no-store',

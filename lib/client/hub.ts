@@ -53,7 +53,8 @@ export class Hub {
       case 'join':
         this.#tabs.add(tab)
         tab.token = wish[1]
-        return tab.tell(this.#state())
+        if (link.state !== 'closed') tab.tell(this.#state()) // of a session that others had
+        return
       case 'lock':
         return void navigator.locks.request(wish[1], () => this.#gone(tab))
       case 'start':

@@ -6,12 +6,18 @@
 // after `closed` nothing is: no alarm, no socket, no request.
 
 import { ClientHalf } from '../../bayeux/client.js'
-import type { ClientFailure, ClientSink, ClientState, Lane, SavedSession } from '../../bayeux/client-sink.js'
+import {
+  type ClientFailure,
+  type ClientSink,
+  type ClientState,
+  type Lane,
+  NEVER,
+  type SavedSession,
+} from '../../bayeux/client-sink.js'
 import { callbackPolling, longPolling, type Requests } from './http.js'
 import type { Extra, Line, LineEvents, Settings, TokenSource, TransportName } from './line.js'
 import type { Socket, Surroundings } from './surroundings.js'
 
-const NEVER = Number.POSITIVE_INFINITY
 /** An alarm that rings so much later than it was set for has slept, ms. */
 const LATE = 3_000
 /** The longest time without a look at the clock, ms: so soon a machine that slept notices. */
@@ -37,6 +43,8 @@ export class Link implements Line {
   readonly #token: TokenSource | undefined
   /** Where a reload finds the session: not that of another user. */
   readonly #key: string
+  /** What was put there since it was last looked at. */
+  #kept = ''
   readonly #half: ClientHalf
   readonly #requests: Requests
   readonly #http: TransportName | null
@@ -60,7 +68,7 @@ export class Link implements Line {
   constructor(settings: Settings, token: TokenSource | undefined, around: Surroundings, on: LineEvents) {
     this.#settings = settings
     this.#token = token
-    this.#key = `perihelion:${settings.url} ${markOf(token)}`
+    this.#key = `perihelion:${settings.url} ${markOf([token, settings.headers])}`
     this.#around = around
     this.#on = on
     const { transports, url } = settings
@@ -72,9 +80,7 @@ export class Link implements Line {
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
     }
     this.#requests =
-      this.#http === 'callback-polling'
-        ? callbackPolling(document, url, answers)
-        : longPolling(around, url, () => settings.headers, answers)
+      this.#http === 'callback-polling' ? callbackPolling(document, url, answers) : longPolling(around, settings, answers)
     this.#half = new ClientHalf(this.#sink(), this.#wanted ? 'websocket' : 'http', settings)
   }
 
@@ -366,7 +372,9 @@ export class Link implements Line {
     const session = this.#half.save()
     if (!this.#settings.reload || session === null || typeof this.#token === 'function') return
     try {
-      this.#around.storage?.setItem(this.#key, JSON.stringify({ ...session, until: this.#around.now() + KEPT }))
+      const text = JSON.stringify({ ...session, until: this.#around.now() + KEPT })
+      this.#around.storage!.setItem(this.#key, text)
+      this.#kept = text
     } catch {
       // full or forbidden: then the next page begins anew
     }
@@ -376,13 +384,22 @@ export class Link implements Line {
   #recall(): SavedSession | null {
     const { storage } = this.#around
     try {
-      const kept = JSON.parse(storage?.getItem(this.#key) ?? 'null')
-      storage?.removeItem(this.#key)
-      const good = typeof kept.clientId === 'string' && Array.isArray(kept.subscriptions) && kept.until > this.#around.now()
-      return this.#settings.reload && good ? kept : null
+      const text = storage!.getItem(this.#key)
+      storage!.removeItem(this.#key)
+      if (this.#kept && this.#kept !== text) this.#do(now => this.#half.renew(now)) // a page in between has gone on with it
+      this.#kept = ''
+      const kept = JSON.parse(text!)
+      if (
+        this.#settings.reload &&
+        typeof kept.clientId === 'string' &&
+        Array.isArray(kept.subscriptions) &&
+        kept.until > this.#around.now()
+      )
+        return kept
     } catch {
-      return null
+      // none, broken, or forbidden
     }
+    return null
   }
 }
 
@@ -398,10 +415,10 @@ function shut(trial: Trial | null): void {
   socket.close(1000)
 }
 
-/** Tells tokens apart without telling them. */
-function markOf(token: TokenSource | undefined): number {
+/** Tells who a client is (token, headers) from others without telling it. */
+export function markOf(who: readonly unknown[]): number {
   let mark = 0
-  if (typeof token === 'string') for (const char of token) mark = (Math.imul(mark, 31) + char.charCodeAt(0)) | 0
+  for (const char of JSON.stringify(who)) mark = (Math.imul(mark, 31) + char.charCodeAt(0)) | 0
   return mark
 }
 

@@ -20,20 +20,33 @@ export class Client<Channels extends object = ChannelMap> extends AnyClient<Chan
 export function nodeSurroundings(): Surroundings {
   const around = surroundings()
   const jar = new Map<string, string>()
-  const cookie = (): Record<string, string> =>
-    jar.size === 0 ? {} : { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') }
+  /** The application's headers; its own cookies behind those of the jar. */
+  const withCookies = (given: Readonly<Record<string, string>>): Record<string, string> => {
+    const cookies = [...jar].map(([name, value]) => `${name}=${value}`)
+    const headers: Record<string, string> = {}
+    for (const [name, value] of Object.entries(given)) {
+      if (/^cookie$/i.test(name)) cookies.push(value)
+      else headers[name] = value
+    }
+    return cookies.length === 0 ? headers : { ...headers, cookie: cookies.join('; ') }
+  }
   return {
     ...around,
     fetch: async (url, init) => {
-      const headers = { ...cookie(), ...(init.headers as Record<string, string>) }
+      const headers = withCookies((init.headers ?? {}) as Record<string, string>)
       const response = await around.fetch(url, { ...init, headers }).catch((error: Error) => {
         throw error.cause ?? error // `fetch failed` says nothing
       })
       for (const line of response.headers.getSetCookie()) keep(jar, line)
       return response
     },
-    openSocket: (url, protocols, headers) =>
-      new WebSocket(url, [...protocols], { headers: { ...cookie(), ...headers } }) as unknown as Socket,
+    openSocket: (url, protocols, headers) => {
+      const socket = new WebSocket(url, [...protocols], { headers: withCookies(headers) })
+      socket.on('upgrade', ({ headers }) => {
+        for (const line of headers['set-cookie'] ?? []) keep(jar, line)
+      })
+      return socket as unknown as Socket
+    },
   }
 }
 

@@ -30,7 +30,7 @@ ${flagLines(flags)}
  * @param stop ends it
  * @param complain gets a line for each trouble
  * @returns when it was stopped, or `--count` is reached
- * @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID @throws {ClientError} it could not connect, or a subscription was refused
+ * @throws {BayeuxError} OPTION_UNKNOWN, OPTION_INVALID @throws {ClientError} it could not connect, a subscription was refused, or nothing will come any more
  */
 export async function subscribe(
   argv: readonly string[],
@@ -46,6 +46,8 @@ export async function subscribe(
   if (!(count >= 1)) throw new BayeuxError('OPTION_INVALID', 'flag --count must be a number of messages')
   const client = clientOf(given.values, env)
   let seen = 0
+  const subscriptions = channels.map(channel => client.subscribe(channel, () => {}))
+  const followed = (): boolean => subscriptions.some(({ active }) => active)
   const over = new Promise<void>((resolve, reject) => {
     stop.addEventListener('abort', () => resolve(), { once: true })
     output.on('error', (error: NodeJS.ErrnoException) => (error.code === 'EPIPE' ? resolve() : reject(error))) // nobody reads any more
@@ -55,14 +57,14 @@ export async function subscribe(
       if (++seen >= count) resolve()
       else if (output.writableLength > MAX_WAITING) reject(new Error('the reader of stdout is too slow'))
     })
-    const ready = channels.map(channel => client.subscribe(channel, () => {}).ready)
-    Promise.all(ready).catch(reject)
+    client.on('error', error => followed() || reject(error)) // closed for good, or refused in a new session: nothing will come any more
+    Promise.all(subscriptions.map(({ ready }) => ready)).catch(reject)
   })
   over.catch(() => {}) // it is awaited below
   stop.addEventListener('abort', () => void client.close(), { once: true })
   try {
     await connected(client, given.values)
-    client.on('error', error => complain(error.message))
+    client.on('error', error => followed() && complain(error.message))
     await over
   } catch (error) {
     if (!stop.aborted) throw error

@@ -274,6 +274,15 @@ t.test('the pages', async t => {
     t.equal(await page.isVisible('#name-dialog'), false, 'and the browser remembers it')
   })
 
+  await t.test('an address that names no room leads to the lobby', async t => {
+    for (const [nick, hash] of Object.entries({ Eve: '%', Eva: '@', Evi: 'no/room' })) {
+      const page = await visit(t, browser, server.url, `/#${hash}`, nick)
+      await sees(page, '#members', nick)
+      t.equal(new URL(page.url()).hash, '#lobby', hash)
+      await page.context().close()
+    }
+  })
+
   await t.test('at 360 px rooms and members are drawers, and nothing is wider than the screen', async t => {
     for (const path of ['/', '/dojo.html', '/cometd.html']) {
       const page = await visit(t, browser, server.url, path, `Phone ${path.length}`, 360)

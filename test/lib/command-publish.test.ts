@@ -134,6 +134,27 @@ t.test('subscribe ends with 0 at SIGTERM, at SIGINT, and when nobody reads any m
   t.equal(await run.ended(), 0, run.stderr)
 })
 
+t.test('subscribe ends with 1 when nothing will come any more: sent away, or refused in a new session', async t => {
+  const { url, bayeux } = await startServer(t)
+  for (const [end, text] of [
+    [() => [...bayeux.sessions()].map(session => session.disconnect()), 'KICKED'],
+    [
+      () => {
+        bayeux.policy({ canSubscribe: () => false })
+        for (const session of bayeux.sessions()) session.expire()
+      },
+      'REFUSED: 403:.*:subscribe_denied',
+    ],
+  ] as const) {
+    const there = subscribed(bayeux, 1)
+    const run = new Run(t, ['subscribe', '/a', '--url', url])
+    await there
+    end()
+    t.equal(await run.ended(), 1, text)
+    t.match(run.stderr, new RegExp(`^(perihelion: SESSION_LOST.*\\n)?perihelion: ${text}\\n$`))
+  }
+})
+
 t.test('a server that is not there is told in one line and code 1, a wrong command line in one line and code 2', async t => {
   const gone = new Run(t, ['publish', '/a', '1', '--url', 'http://127.0.0.1:2/cometd', '--wait', '0.5'])
   t.equal(await gone.ended(), 1)

@@ -1,6 +1,7 @@
 // The bundled clients as the server hands them out, and how big they are.
 
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { runInNewContext } from 'node:vm'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -148,4 +149,10 @@ t.test('the bundles do in a page what they are for', async t => {
   }
   const { body } = await app.inject('/cometd/client.mjs')
   t.match(body, /export\s*\{[^}]*\bas Client\b/)
+})
+
+t.test('bundlers keep what a shared worker’s script is imported for', async t => {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  const { exports, sideEffects } = JSON.parse(text)
+  t.ok(sideEffects.includes(exports['./client/shared'].default))
 })

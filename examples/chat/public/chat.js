@@ -146,9 +146,18 @@ function go(kind, name) {
 }
 
 function goToHash() {
-  const hash = decodeURIComponent(location.hash.slice(1))
-  if (hash.startsWith('@')) go('thread', hash.slice(1))
+  const hash = unescaped(location.hash.slice(1))
+  if (/^@./.test(hash)) go('thread', hash.slice(1))
   else go('room', /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/.test(hash) ? hash : kept('here', '') || 'lobby')
+}
+
+/** @returns '' for what nobody has escaped, such as `%` */
+function unescaped(text) {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return ''
+  }
 }
 
 function leave() {

@@ -673,3 +673,53 @@ t.test('no rejection went unhandled', async t => {
   await turn()
   t.strictSame(UNHANDLED, [])
 })
+
+for (const order of ['wake', 'back'] as const) {
+  t.test(`a page that comes back (${order}) after another went on with its session hears what it subscribed to`, async t => {
+    const world = new World(1, { timeout: 30_000, maxInterval: 120_000, trustClientSession: true })
+    const page = new Page(world)
+    const heard: unknown[] = []
+    const client = new Client('http://server/cometd', {}, page)
+    client.subscribe('/a', ({ data }) => heard.push(data))
+    void client.connect()
+    await world.pass(500)
+    const { clientId } = client
+    const sockets = [...page.open]
+    for (const socket of sockets) socket.close() // frozen, it is not told
+    page.tell('leave')
+    const next = new Page(world)
+    Object.assign(next, { storage: page.storage })
+    const other = new Client('http://server/cometd', {}, next)
+    void other.connect()
+    await world.pass(11_000)
+    t.equal(other.clientId, clientId)
+    t.equal(world.engine.server.stats().subscriptions, 0, 'it has given up what it does not want')
+    next.tell('leave')
+    for (const socket of next.open) socket.close()
+    page.tell(order)
+    page.tell('back')
+    for (const socket of sockets) socket.onclose?.({ code: 1006, reason: '' })
+    await world.pass(3_000)
+    t.equal(client.state, 'connected')
+    t.not(client.clientId, clientId)
+    world.engine.server.publish('/a', 'x', {}, null, world.now)
+    await world.pass(100)
+    t.strictSame(heard, ['x'])
+    void client.close()
+    await world.pass(500)
+    t.strictSame(page.left, NOTHING_LEFT)
+  })
+}
+
+t.test('a page that comes back to the session that it left goes on with it', async t => {
+  const page = new Page(new World(1, { timeout: 30_000, maxInterval: 120_000, trustClientSession: true }))
+  const client = new Client('http://server/cometd', {}, page)
+  void client.connect()
+  await page.world.pass(500)
+  const { clientId } = client
+  page.tell('leave')
+  page.tell('back')
+  await page.world.pass(3_000)
+  t.ok(clientId)
+  t.equal(client.clientId, clientId)
+})

@@ -33,7 +33,7 @@ function polling() {
       }),
   } as unknown as Surroundings
   const on = answers()
-  return { asked, told: on.told, requests: longPolling(around, 'http://x/b', () => ({ 'X-Mine': '1' }), on) }
+  return { asked, told: on.told, requests: longPolling(around, { url: 'http://x/b', headers: { 'X-Mine': '1' } }, on) }
 }
 
 t.test('long-polling: a request is a POST that no cache answers, with cookies and the given headers', async t => {
@@ -57,8 +57,8 @@ t.test('long-polling: a request is a POST that no cache answers, with cookies an
 
 t.test('long-polling: only what browsers allow outlives its page', t => {
   const { asked, requests } = polling()
-  requests.send('x', 'other', true)
-  requests.send('x'.repeat(60_000), 'connect', true)
+  requests.send('中'.repeat(19_999), 'other', true) // 60 kB in UTF-8, of 64 KiB
+  requests.send('x'.repeat(20_000), 'connect', true)
   t.strictSame(
     asked.map(({ init }) => init.keepalive),
     [true, false],

@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap'
 import { clientDefaults } from '../../../bayeux/client-sink.js'
 import type { LineEvents, Settings, TokenSource } from '../../../lib/client/line.js'
-import { Link } from '../../../lib/client/link.js'
+import { Link, markOf } from '../../../lib/client/link.js'
 import { NOTHING_LEFT, Page } from '../../support/page.js'
 import { turn, World } from '../../support/world.js'
 
@@ -502,7 +502,7 @@ t.test('what was kept of no use is as nothing: too old, broken, forbidden, not w
   const forbidden = () => {
     throw new Error('forbidden')
   }
-  const key = `perihelion:${URL} 0`
+  const key = `perihelion:${URL} ${markOf([undefined, {}])}`
   const rows: [why: string, settings: Partial<Settings>, act: (page: Page) => void][] = [
     ['older than a minute', {}, page => page.sleep(60_000)],
     ['not JSON', {}, page => page.storage?.setItem(key, '{"clientId":')],
@@ -550,6 +550,12 @@ t.test('a reload keeps no session for another user', async t => {
     t.not(rig.link.clientId, old.link.clientId, `${before} ${after}`)
     t.equal(rig.link.state, 'connected')
   }
+  const old = await new Rig({ headers: { Authorization: 'mine' } }).up()
+  old.page.tell('leave')
+  const next = new Page(old.world)
+  Object.assign(next, { storage: old.page.storage })
+  const rig = await new Rig({ headers: { Authorization: 'another' } }, undefined, next).up()
+  t.not(rig.link.clientId, old.link.clientId, 'who is told by headers')
   t.end()
 })
 

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { Client, nodeSurroundings } from '../../../lib/client/node.js'
+import { SharedClient } from '../../../lib/client/node-shared.js'
 import { startServer } from '../../support/server.js'
 
 /** A server that says what it was asked with, and sets these cookies one answer after the other. */
@@ -56,9 +57,42 @@ t.test('cookies are kept, replaced, removed, and sent with requests and sockets'
   t.equal(heard, 'hello')
   t.match(asked.at(-1), { cookie: 'one=changed', 'x-mine': 'also', 'sec-websocket-protocol': 'bayeux' })
   socket.close(1000)
+  const own = around.openSocket!(url.replace('http', 'ws'), [], { Cookie: 'session=own' })
+  await new Promise(resolve => {
+    own.onmessage = resolve
+  })
+  t.equal(asked.at(-1)?.cookie, 'one=changed; session=own', 'beside those of the application')
+  own.close(1000)
   const other = nodeSurroundings()
   await (await other.fetch(url, { method: 'POST' })).text()
   t.equal(asked.at(-1)?.cookie, undefined, 'each client has its own')
+})
+
+t.test('a session that began on WebSocket goes on over HTTP with the cookie of the upgrade', async t => {
+  const { url, app } = await startServer(t)
+  const blocked = { now: false }
+  const sockets = new Set<{ destroy(): void }>()
+  app.server.prependListener('upgrade', (_request, socket) => {
+    if (blocked.now) socket.destroy()
+    else sockets.add(socket)
+  })
+  const client = new Client(url, { headers: { Origin: new URL(url).origin }, backoffBase: 1 })
+  await client.connect()
+  const { clientId } = client
+  const heard: unknown[] = []
+  const { ready } = client.subscribe('/a', ({ data }) => heard.push(data))
+  await ready
+  t.equal(client.transport, 'websocket')
+  const over = new Promise<void>(resolve => {
+    client.on('state', ({ state, transport }) => state === 'connected' && transport === 'long-polling' && resolve())
+  })
+  blocked.now = true
+  for (const socket of sockets) socket.destroy()
+  app.bayeux.publish('/a', 'between')
+  await over
+  t.equal(client.clientId, clientId)
+  t.strictSame(heard, ['between'])
+  await client.close()
 })
 
 for (const transports of [['websocket'], ['long-polling']] as const) {
@@ -88,4 +122,25 @@ t.test('a socket that is given up before it opened breaks nothing', async t => {
   const closed = client.close()
   await t.rejects(connected, { code: 'DISCONNECTED' })
   await closed
+})
+
+t.test('messages of any script that waited together are small enough for the server', async t => {
+  const { url } = await startServer(t)
+  for (const transports of [['websocket'], ['long-polling']] as const) {
+    const client = new Client(url, { transports })
+    const waiting = Array.from({ length: 100 }, () => client.publish('/a', { text: '你好'.repeat(150) }))
+    await client.connect()
+    const fates = await Promise.allSettled(waiting)
+    t.strictSame([...new Set(fates.map(({ status }) => status))], ['fulfilled'], transports[0])
+    await client.close()
+  }
+})
+
+t.test('what is written for tabs runs in Node too, with its cookies', async t => {
+  const { url } = await startServer(t)
+  const client = new SharedClient(url, { transports: ['long-polling'], worker: '/client-shared.js', token: undefined })
+  t.ok(client instanceof Client)
+  await client.connect()
+  t.strictSame(await client.call('echo', [1]), [1])
+  await client.close()
 })

@@ -143,6 +143,16 @@ t.test('the server is told when the last tab gives a channel up; the session end
   for (const page of [office.page, one.page, two.page]) t.strictSame(page.left, NOTHING_LEFT)
 })
 
+t.test('a tab that finds a worker whose session has ended begins another, and is not told of that end', async t => {
+  const office = new Office(t)
+  const one = await office.tab().up()
+  await one.get(one.client.close())
+  const two = await office.tab().up('/a')
+  t.strictSame(two.states, ['connecting', 'connected'])
+  t.strictSame(two.errors, [])
+  t.strictSame(office.stats, { sessions: 1, subscriptions: 1 })
+})
+
 t.test('two tabs that close at once do not wait for each other', async t => {
   const office = new Office(t)
   const one = await office.tab().up('/a')

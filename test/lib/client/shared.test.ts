@@ -51,7 +51,24 @@ t.test('tabs with the same URL and options ask for the same worker, others for a
   const [one, two, other] = made.map(({ name }) => name)
   t.equal(one, two)
   t.not(one, other)
-  t.match(JSON.parse(one!), { url: URL, transports: ['websocket', 'long-polling'] })
+  t.match(JSON.parse(one!.slice('perihelion '.length)), [{ url: URL, transports: ['websocket', 'long-polling'] }])
+})
+
+t.test('who has another token gets another worker: the session is another user’s', async t => {
+  const { SharedClient } = await import('../../../lib/client/shared.js')
+  const made = workers(t)
+  for (const token of ['ana', 'ben', 'ana']) t.ok(new SharedClient(URL, { token }, new Page(new World(1))))
+  const [one, two, again] = made.map(({ name }) => name)
+  t.not(one, two)
+  t.equal(one, again)
+  t.notMatch(one, 'ana', 'and does not tell it')
+})
+
+t.test('a shared worker of the application’s own may have a client in it', async t => {
+  stand(t, 'onconnect', null)
+  stand(t, 'name', 'mine')
+  await import(`../../../lib/client/shared.js?mine=${process.pid}` as string)
+  t.equal((globalThis as unknown as { onconnect: unknown }).onconnect, null)
 })
 
 t.test('where there is no worker it is a client like any other', async t => {
@@ -76,7 +93,8 @@ t.test('where there is no worker it is a client like any other', async t => {
 t.test('loaded by a SharedWorker the script is the worker: its name says the settings', async t => {
   const asked: string[] = []
   stand(t, 'onconnect', null)
-  stand(t, 'name', JSON.stringify({ url: URL, transports: ['long-polling'], connectionTypes: ['long-polling'], headers: {} }))
+  const settings = { url: URL, transports: ['long-polling'], connectionTypes: ['long-polling'], headers: {} }
+  stand(t, 'name', `perihelion ${JSON.stringify([settings, 0])}`)
   const { fetch } = globalThis
   globalThis.fetch = async url => {
     asked.push(String(url))
