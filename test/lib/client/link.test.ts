@@ -303,7 +303,7 @@ t.test('while nothing works, WebSocket and long-polling are tried by turns', asy
   await rig.world.pass(60_000)
   const tried = rig.page.urls.map(url => url.slice(0, 2))
   t.strictSame(tried.slice(0, 6), ['ws', 'ht', 'ws', 'ht', 'ws', 'ht'])
-  t.ok(tried.length < 30, `${tried.length} tries a minute`)
+  t.ok(tried.length < 40, `${tried.length} tries a minute`)
   rig.page.sockets = 'open'
   await rig.world.pass(60_000)
   t.equal(rig.link.transport, 'websocket')
