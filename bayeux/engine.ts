@@ -190,8 +190,10 @@ export class Engine {
    * @returns whether there are more that have something to be let go of
    */
   release(most: number, now: number): boolean {
+    const { sessions, deadlines } = this.#core
     let count = 0
-    for (const session of this.#core.sessions.values()) {
+    // those that were removed without a word still have their connects held
+    for (const session of [...sessions.values(), ...deadlines.items().filter(({ gone }) => gone)]) {
       if (session.held === null && session.endpoint === null) continue
       if (count++ === most) return true
       dismiss(this.#core, session, now)
