@@ -192,7 +192,7 @@ export function subscriptionsOf(core: Core, message: Message): ChannelName[] | E
 export function subscribe(core: Core, session: Session, message: Message, names: readonly ChannelName[], now: number): Reply {
   const reply = metaReply(core, message, now)
   if (session.gone) return reply.fail('SUBSCRIBE_FAILED')
-  const starts = startsOf(core, message, names)
+  const starts = startsOf(core, session, message, names)
   if ('invalid' in starts) return failReplay(reply, starts.invalid)
   for (const name of names) {
     if (session.gone) return reply.fail('SUBSCRIBE_FAILED') // a listener of the one before has seen to that

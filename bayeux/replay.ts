@@ -46,9 +46,14 @@ export function negotiateReplay(core: Core, session: Session, message: Message, 
   reply.ext = { ...reply.ext, replay: session.form === 'own' ? { epoch: history.epoch } : true }
 }
 
-/** Where the subscriptions of a message begin, by their channels; or the place that is none. */
+/**
+ * Where the subscriptions of a message begin, by their channels; or the place that is none.
+ *
+ * Who says places, whatever they are, is told those of its messages: jsforce asks for them in no other way, and begins with -1.
+ */
 export function startsOf(
   core: Core,
+  session: Session,
   message: Message,
   names: readonly ChannelName[],
 ): Map<string, Start> | { readonly invalid: unknown } {
@@ -64,6 +69,7 @@ export function startsOf(
     if (start === null) return { invalid: isObject(place) ? (place['id'] ?? place['at']) : place }
     starts.set(name.name, start)
   }
+  if (session.form === 'plain') session.form = 'event'
   return starts
 }
 
@@ -107,7 +113,6 @@ export function beginReplay(
   if (history === null || channel.kind !== 'broadcast') return
   session.replays = session.replays?.filter(replay => replay.channel !== channel) ?? null // begun anew
   if (start === undefined) return giveRetained(core, session, history, channel, now)
-  if (session.form === 'plain') session.form = 'event' // who says positions is to be told them
   if (session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
     reply.ext = {

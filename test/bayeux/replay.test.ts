@@ -37,13 +37,15 @@ t.test('without rules that keep, nothing is said of replay and positions are not
 
 t.test('a session that asked as Salesforce clients do gets the replay id in data.event, any other the message as it is', t => {
   const drive = new Drive({}, RULES, store())
-  const [asking, silent, plain] = [drive.stranger(), drive.stranger(), drive.stranger()]
+  const [asking, silent, elsewhere, plain] = [drive.stranger(), drive.stranger(), drive.stranger(), drive.stranger()]
   t.match(asking.handshake({ ext: { replay: true } }), { ext: { replay: true } })
   t.match(silent.handshake(), { ext: { replay: true } }, 'jsforce turns it on by the reply')
+  elsewhere.handshake()
   plain.handshake()
-  for (const client of [asking, silent, plain]) {
+  for (const client of [asking, silent, elsewhere, plain]) {
     client.say({ channel: '/meta/connect' })
-    subscribe(client, ['/k/a', '/live'], client === silent ? { '/k/a': -1 } : undefined)
+    const map = client === silent ? { '/k/a': -1 } : client === elsewhere ? { '/k/b': 99 } : undefined
+    subscribe(client, ['/k/a', '/live'], map)
   }
   drive.publish('/k/a', { payload: 1, event: { createdBy: 'x' } })
   drive.publish('/k/a', 'text')
@@ -54,8 +56,9 @@ t.test('a session that asked as Salesforce clients do gets the replay id in data
     { event: { replayId: 2, createdDate }, payload: 'text' },
     { n: 1 },
   ])
-  t.same(silent.data, [{ payload: 1, event: { createdBy: 'x' } }, 'text', { n: 1 }], '-1 asks for nothing')
-  t.same(plain.data, silent.data)
+  t.same(silent.data, asking.data, 'also -1 says positions: how else would it go on where it was')
+  t.same(elsewhere.data, asking.data, 'and so does a map without this channel')
+  t.same(plain.data, [{ payload: 1, event: { createdBy: 'x' } }, 'text', { n: 1 }])
   t.end()
 })
 
