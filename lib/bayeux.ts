@@ -324,6 +324,11 @@ export class Bayeux {
     return this.#host.engine.server.dropped()
   }
 
+  /** Whether the history on disk could not keep what was published last: the disk is full or broken. Channels without history go on. */
+  get historyFailed(): boolean {
+    return this.#host.historyFailed
+  }
+
   /** Whether the server is about to stop: it takes no new sessions, and lets those go that are there. */
   get draining(): boolean {
     return this.#host.draining

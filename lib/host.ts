@@ -110,8 +110,12 @@ export class Host implements Sink {
     this.arm()
   }
 
+  /** Whether the durable history could not keep what was appended last. */
+  historyFailed = false
+
   /** The durable history has all up to a place, or could not keep it. */
   kept(through: number, error: Error | null): void {
+    this.historyFailed = error !== null
     this.engine.kept(through, error, this.now())
     this.arm()
   }

@@ -116,6 +116,6 @@ function addHealth(app: FastifyInstance): void {
   app.get(READY, async (_request, reply) => {
     const status = app.bayeux.draining ? 'closing' : app.bayeux.overloaded ? 'overloaded' : 'ready'
     reply.code(status === 'ready' ? 200 : 503)
-    return { status, sessions: app.bayeux.sessionCount }
+    return { status, sessions: app.bayeux.sessionCount, ...(app.bayeux.historyFailed ? { history: 'failed' } : null) }
   })
 }

@@ -25,6 +25,8 @@ const LOCK = 'perihelion.lock'
 const LOOKS = 2_048
 /** Channels keep so many more than they should until those are removed, all at once. */
 const SLACK = 64
+/** Entries of one transaction. */
+const SLICE = 1_000
 const NOTHING = Buffer.alloc(0)
 const TIME_BYTES = 8
 const LENGTH_BYTES = 2
@@ -58,8 +60,8 @@ export class LmdbHistory implements History {
   readonly #kept: KeptListener
   /** Channels that have too many entries, and how many they keep. */
   readonly #full = new Map<string, number>()
-  #last: Promise<unknown> = Promise.resolve()
-  #confirming = false
+  /** What was appended in this turn, and what did not fit into the transactions of those before. */
+  readonly #pending: (Entry & { readonly key: string | null })[] = []
   #trimming: IterableIterator<[string, Kept]> | null = null
   #nextAt = Number.POSITIVE_INFINITY
 
@@ -101,18 +103,9 @@ export class LmdbHistory implements History {
   append(channel: string, json: string, { messages, age }: Retention, now: number, key: string | null): number {
     const position = ++this.tip
     const kept = this.#channelOf(channel, age)
-    void this.#entries.put(position, encode(channel, json, now)).catch(() => {}) // told by the last of the turn
-    this.#last = this.#index.put([channel, position], NOTHING)
-    if (key !== null) {
-      void this.#keys.put(key, now).catch(() => {})
-      void this.#keyTimes.put([now, key], NOTHING).catch(() => {})
-    }
     kept.count++
     if (kept.count > messages + Math.max(SLACK, messages / 8)) this.#full.set(channel, messages)
-    if (!this.#confirming) {
-      this.#confirming = true
-      setImmediate(() => this.#confirm())
-    }
+    if (this.#pending.push({ position, channel, json, at: now, key }) === 1) setImmediate(() => this.#commit())
     return position
   }
 
@@ -192,46 +185,65 @@ export class LmdbHistory implements History {
   }
 
   async close(): Promise<void> {
+    while (this.#pending.length > 0) this.#commit()
     await this.#env.flushed
     await this.#env.close()
     rmSync(join(this.#directory, LOCK), { force: true })
   }
 
   #forgetKeys(now: number): void {
-    let looks = 0
+    const old: [at: number, key: string][] = []
     for (const key of this.#keyTimes.getKeys({ limit: LOOKS })) {
-      const [at, name] = key
-      if (at + this.#keyWindow >= now) {
-        this.#nextAt = Math.min(this.#nextAt, at + this.#keyWindow + 1)
-        return
+      if (key[0] + this.#keyWindow >= now) {
+        this.#nextAt = Math.min(this.#nextAt, key[0] + this.#keyWindow + 1)
+        break
       }
-      void this.#keyTimes.remove(key).catch(() => {})
-      if (this.#keys.get(name) === at) void this.#keys.remove(name).catch(() => {})
-      looks++
+      old.push(key)
     }
-    if (looks === LOOKS) this.#nextAt = now
+    if (old.length === LOOKS) this.#nextAt = now
+    if (old.length === 0) return
+    this.#write(() => {
+      for (const key of old) {
+        this.#keyTimes.removeSync(key)
+        if (this.#keys.get(key[1]) === key[0]) this.#keys.removeSync(key[1])
+      }
+    })
   }
 
-  #confirm(): void {
-    this.#confirming = false
-    const through = this.tip
-    this.#last.then(
-      () => {
-        this.#kept(through, null)
-        this.#empty()
-      },
-      (error: Error) => this.#kept(through, error),
-    )
-  }
-
-  /** What channels have too many of goes: only what is committed can be found. */
-  #empty(): void {
-    this.#env.resetReadTxn()
-    for (const [channel, messages] of this.#full) {
+  /** What a turn appended goes in one transaction, or in a few: none takes long. */
+  #commit(): void {
+    const entries = this.#pending.splice(0, SLICE)
+    if (entries.length === 0) return // `close` was before
+    if (this.#pending.length > 0) setImmediate(() => this.#commit())
+    const through = entries.at(-1)!.position
+    const error = this.#write(() => {
+      for (const { position, channel, json, at, key } of entries) {
+        this.#entries.putSync(position, encode(channel, json, at))
+        this.#index.putSync([channel, position], NOTHING)
+        if (key === null) continue
+        this.#keys.putSync(key, at)
+        this.#keyTimes.putSync([at, key], NOTHING)
+      }
+    })
+    this.#kept(through, error)
+    if (error !== null || this.#full.size === 0) return
+    const full = [...this.#full]
+    this.#full.clear()
+    this.#env.resetReadTxn() // only what is committed can be found
+    for (const [channel, messages] of full) {
       const kept = this.#channels.get(channel)!
       if (kept.count > messages) this.#drop(channel, kept, kept.count - messages)
     }
-    this.#full.clear()
+  }
+
+  /** One transaction: all of it is kept, or nothing. LMDB's own way to write later leaves rejections that nobody can catch. */
+  #write(work: () => void): Error | null {
+    try {
+      this.#env.transactionSync(work)
+      return null
+    } catch (error) {
+      return error as Error
+    }
   }
 
   #channelOf(channel: string, age: number): Kept {
@@ -243,20 +255,26 @@ export class LmdbHistory implements History {
     if (kept.count === -1) kept.count = this.#index.getKeysCount({ start: [channel, 0], end: [channel, Number.MAX_SAFE_INTEGER] })
     if (kept.age !== age) {
       kept.age = age
-      void this.#floors.put(channel, { floor: kept.floor, age }).catch(() => {})
+      const { floor } = kept
+      this.#write(() => this.#floors.putSync(channel, { floor, age }))
     }
     return kept
   }
 
-  /** The oldest of a channel go. */
+  /** The oldest of a channel go; what cannot be removed now is passed over, and removed another time. */
   #drop(channel: string, kept: Kept, count: number): void {
-    for (const key of this.#index.getKeys({ start: [channel, 0], end: [channel, Number.MAX_SAFE_INTEGER], limit: count })) {
-      void this.#entries.remove(key[1]).catch(() => {})
-      void this.#index.remove(key).catch(() => {})
-      kept.floor = Math.max(kept.floor, key[1])
-      if (kept.count > 0) kept.count--
-    }
-    void this.#floors.put(channel, { floor: kept.floor, age: kept.age }).catch(() => {})
+    const keys = [...this.#index.getKeys({ start: [channel, 0], end: [channel, Number.MAX_SAFE_INTEGER], limit: count })]
+    const last = keys.at(-1)
+    if (last === undefined) return
+    kept.floor = Math.max(kept.floor, last[1])
+    kept.count = Math.max(0, kept.count - keys.length)
+    this.#write(() => {
+      for (const key of keys) {
+        this.#entries.removeSync(key[1])
+        this.#index.removeSync(key)
+      }
+      this.#floors.putSync(channel, { floor: kept.floor, age: kept.age })
+    })
   }
 
   #readOne(channel: string, after: number, through: number, most: number): Page {
