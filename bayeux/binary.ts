@@ -7,8 +7,6 @@
 import { extOf, isObject, type Message } from './message.js'
 
 const ALPHABET = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#'
-const DIGITS = new Map([...ALPHABET].map((digit, value) => [digit, value]))
-
 /** The content of one binary message. `last` is false for all but the final chunk. */
 export interface BinaryData {
   readonly bytes: Uint8Array
@@ -18,33 +16,33 @@ export interface BinaryData {
 
 /** Bytes to Z85; a last group of n < 4 bytes gives n + 1 digits. */
 export function encodeZ85(bytes: Uint8Array): string {
-  let text = ''
-  for (let i = 0; i < bytes.length; i += 4) {
-    let value = 0
-    for (let j = 0; j < 4; j++) value = value * 256 + (bytes[i + j] ?? 0)
-    let digits = ''
-    for (let j = 0; j < 5; j++) {
-      digits = ALPHABET[value % 85]! + digits
-      value = Math.floor(value / 85)
-    }
-    text += digits.slice(0, bytes.length - i + 1)
-  }
-  return text
+  return regroup(bytes, 4, 256, 0, 5, 85)
+    .map(digit => ALPHABET[digit])
+    .join('')
 }
 
 /** Z85 to bytes. @throws {RangeError} a character outside the alphabet, or a group that no bytes give */
 export function decodeZ85(text: string): Uint8Array {
-  const bytes = new Uint8Array(Math.floor((text.length * 4) / 5))
-  for (let i = 0, at = 0; i < text.length; i += 5) {
+  const digits = [...text].map(digit => (ALPHABET.indexOf(digit) + 1 || Number.NaN) - 1)
+  return Uint8Array.from(regroup(digits, 5, 85, 84, 4, 256))
+}
+
+/** Each `size` digits of one base as `most` digits of another; a last group of fewer is filled with `pad`, and gives as many fewer. */
+function regroup(digits: ArrayLike<number>, size: number, base: number, pad: number, most: number, other: number): number[] {
+  const all: number[] = []
+  for (let i = 0; i < digits.length; i += size) {
     let value = 0
-    for (let j = 0; j < 5; j++) {
-      const digit = i + j < text.length ? DIGITS.get(text[i + j]!) : 84
-      value = value * 85 + (digit ?? Number.NaN)
+    for (let j = i; j < i + size; j++) value = value * base + (digits[j] ?? pad)
+    const group: number[] = []
+    for (let j = 0; j < most; j++) {
+      group.unshift(value % other)
+      value = Math.floor(value / other)
     }
-    if (!(value <= 0xffffffff) || text.length - i === 1) throw new RangeError(`not Z85 at ${i}`)
-    for (let j = 3; j >= 0 && at < bytes.length; j--) bytes[at++] = Math.floor(value / 256 ** j) % 256
+    const left = Math.min(0, digits.length - i - size) + most
+    if (value !== 0 || left === 0) throw new RangeError(`not Z85 at ${i}`)
+    all.push(...group.slice(0, left))
   }
-  return bytes
+  return all
 }
 
 /** The members of a message that carries bytes: to be given to publish or deliver. */

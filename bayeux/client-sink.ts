@@ -53,6 +53,8 @@ export interface SavedSession {
   readonly lastId: number
   /** The channels that the server delivers to it. */
   readonly subscriptions: readonly string[]
+  /** Of `Memory`. */
+  readonly memory?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The effects. None may throw. `opened` may be called out of `open`, the application's inputs out of `message`, `reply`,
@@ -64,8 +66,11 @@ export interface ClientSink {
   send(text: string, lane: Lane): void
   /** Drop the request in flight on this lane, or everything, the socket too. Nothing of it may be reported afterwards. */
   abort(lane?: Lane): void
-  /** A delivery: a message of the server, never the same twice in an ack session. */
-  message(channel: string, message: PeerMessage): void
+  /**
+   * A delivery: a message of the server, never the same twice in an ack session or where the server tells places.
+   * `names`: the channels and patterns that it is new to; without them all that cover its channel.
+   */
+  message(channel: string, message: PeerMessage, names?: readonly string[] | null): void
   /** A reply that matched something sent, handshake and connect included, before its effect. */
   reply(reply: PeerMessage): void
   /** The end of a message, once for each id returned: `code` null and the reply (of a `call`: the response), or why not. */
@@ -80,8 +85,10 @@ export interface ClientSink {
   outgoing?(message: Record<string, unknown>): void
   /** Sees each message first, and gives what is to be heard in its place; null for nothing. */
   incoming?(message: PeerMessage): PeerMessage | null
-  /** A subscription that could not be made again in a new session is no more; without this hook, `failure` tells. */
+  /** A subscription that could not be made again in a new session is no more. */
   unrestored?(channel: string, code: ClientFailure, reply: PeerMessage | null): void
+  /** Something is missing before the next message of a channel or pattern: `dropped` messages that this client was too slow for, or, where that is 0, what the server keeps no more. */
+  gap?(channel: string, dropped: number): void
 }
 
 export const clientDefaults = {

@@ -6,6 +6,7 @@
 // with ack, deliveries reach the application together with the connect reply that numbers them, or not at all.
 // Source: Bayeux 1.0, "Client State Tables"; delivery and time by CometD's ack and timesync extensions.
 
+import type { Memory } from './client-memory.js'
 import {
   type ClientFailure,
   type ClientOptions,
@@ -25,6 +26,7 @@ type Event = 'start' | 'resume' | 'welcome' | 'connect' | 'fail' | 'forget' | 'l
 const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
 const DAY = 86_400_000 // the longest advice that is believed
 const SAMPLES = 10 // timesync, as CometD averages
+const MOST_TRIES = 5 // of a publish: it may be what breaks the connection
 
 /** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, and `done`, a call answered early. */
 interface Entry {
@@ -33,10 +35,13 @@ interface Entry {
   /** Of a subscribe, to be made again in the next session. */
   readonly channels: readonly string[]
   role: 'plain' | 'call' | 'restore' | 'disconnect' | 'done'
-  /** JSON without `clientId`, which may change before it is sent. */
+  /** JSON without `clientId` and `ext`, which may change before it is sent. */
   readonly body: string
+  readonly ext: string
   session: number
   again: boolean
+  /** How often it was lost on the way. */
+  tries: number
   by: number
 }
 
@@ -60,6 +65,7 @@ interface Poll {
 export class ClientHalf {
   readonly #sink: ClientSink
   readonly #options: ClientOptions
+  readonly #memory: Memory | null
   #kind: TransportKind
   #state: ClientState = 'new'
   #clientId: string | null = null
@@ -101,8 +107,10 @@ export class ClientHalf {
   #lag = 0
   #offset = 0
 
-  constructor(sink: ClientSink, kind: TransportKind, options: Partial<ClientOptions> = {}) {
+  /** @param memory of what is to outlive a session: then subscriptions go on where they were, and publishes are said again; null for none */
+  constructor(sink: ClientSink, kind: TransportKind, options: Partial<ClientOptions> = {}, memory: Memory | null = null) {
     this.#sink = sink
+    this.#memory = memory
     this.#kind = kind
     this.#up = kind === 'http'
     this.#options = { ...clientDefaults, ...options }
@@ -140,18 +148,20 @@ export class ClientHalf {
 
   /** What another half needs to go on with this session; null while there is none. */
   save(): SavedSession | null {
-    if (this.#clientId === null || this.#state === 'disconnecting') return null
+    if (!this.#clientId || this.#state === 'disconnecting') return null
     const subscriptions = [...this.#wanted].filter(([, owner]) => owner === '').map(([channel]) => channel)
-    return { clientId: this.#clientId, ack: this.#ack, advice: { ...this.#advice }, lastId: this.#lastId, subscriptions }
+    const memory = this.#memory?.save()
+    return { clientId: this.#clientId, ack: this.#ack, advice: { ...this.#advice }, lastId: this.#lastId, subscriptions, memory }
   }
 
   /** Goes on with a saved session, without a handshake, as `handshake` begins one. Its subscriptions are the server's: who wants them made again subscribes. */
-  resume({ clientId, ack, advice, lastId }: SavedSession, now: number): void {
+  resume({ clientId, ack, advice, lastId, memory = {} }: SavedSession, now: number): void {
     if (this.#state !== 'new' && this.#state !== 'closed') return
     Object.assign(this.#advice, advice)
     this.#clientId = clientId
     this.#ack = ack
     this.#lastId = Math.max(this.#lastId, lastId)
+    this.#memory?.restore(memory)
     this.#session++
     this.#begin('resume', now)
   }
@@ -199,7 +209,7 @@ export class ClientHalf {
   /** Sends what waits and a /meta/disconnect; `closed` follows within `replyTimeout`. Subscriptions are forgotten. */
   disconnect(now: number): void {
     if (this.#state === 'closed' || this.#state === 'disconnecting') return
-    if (this.#up && this.#clientId !== null) {
+    if (this.#up && this.#clientId) {
       this.#dueAt = NEVER
       this.#closeBy = now + this.#options.replyTimeout
       this.#queue.push(this.#draft({ channel: '/meta/disconnect' }, [], 'disconnect'))
@@ -262,9 +272,9 @@ export class ClientHalf {
    */
   check(now: number, patience: number): void {
     const lossless = this.#kind === 'websocket' || this.#ack !== null
-    const soon = this.#poll !== null && this.#poll.by <= now + patience
+    const soon = this.#poll && this.#poll.by <= now + patience
     if (this.#state === 'connected' && this.#up && lossless && !soon) {
-      if (this.#poll !== null && this.#kind === 'http') this.#sink.abort('connect')
+      if (this.#poll && this.#kind === 'http') this.#sink.abort('connect')
       this.#poll = null
       this.#proof = patience
       this.#dueAt = Math.max(now, this.#earliest)
@@ -292,7 +302,7 @@ export class ClientHalf {
   /** Does what is due. @returns the next deadline in epoch ms, or Infinity */
   tick(now: number): number {
     if (this.#openBy <= now) this.#lose(undefined, 'TIMEOUT', now)
-    if (this.#poll !== null && this.#poll.by <= now) this.#lose('connect', 'TIMEOUT', now)
+    if (this.#poll && this.#poll.by <= now) this.#lose('connect', 'TIMEOUT', now)
     if (firstBy(this.#sent) <= now) this.#lose('other', 'TIMEOUT', now)
     for (const entry of this.#calls.values()) {
       if (entry.by > now) break
@@ -310,15 +320,32 @@ export class ClientHalf {
     const id = String(++this.#lastId)
     message.id = id
     this.#sink.outgoing?.(message)
-    const body = JSON.stringify(message)
-    return { id, channel: message.channel as string, channels, role, body, session: 0, again: false, by: 0 }
+    const { ext, ...rest } = message
+    const channel = rest.channel as string
+    return {
+      id,
+      channel,
+      channels,
+      role,
+      body: JSON.stringify(rest),
+      ext: JSON.stringify(record(ext)),
+      session: 0,
+      again: false,
+      tries: 0,
+      by: 0,
+    }
+  }
+
+  #text({ id, channel, channels, body, ext }: Entry): string {
+    const told = this.#memory?.extended(ext, id, channel, channels) ?? ext
+    return told === '{}' ? body : `${body.slice(0, -1)},"ext":${told}}`
   }
 
   #take(message: Record<string, unknown>, channels: readonly string[], role: Entry['role'], now: number): string | null {
     if (this.#state === 'closed' || this.#state === 'disconnecting' || this.#queue.length >= this.#options.maxQueue) return null
     const entry = this.#draft(message, channels, role)
     for (const channel of channels) {
-      if (entry.channel === '/meta/unsubscribe') this.#wanted.delete(channel)
+      if (entry.channel === '/meta/unsubscribe') this.#forget(channel)
       else if (this.#wanted.get(channel) !== '') this.#wanted.set(channel, entry.id)
     }
     this.#queue.push(entry)
@@ -328,8 +355,8 @@ export class ClientHalf {
 
   #pump(now: number): void {
     if (this.#busy) return
-    const quiet = this.#poll === null && this.#sent.size === 0 && this.#openBy === NEVER && this.#state !== 'disconnecting'
-    if (this.#next !== null && quiet) this.#change(this.#next, now)
+    const quiet = !this.#poll && this.#sent.size === 0 && this.#openBy === NEVER && this.#state !== 'disconnecting'
+    if (this.#next && quiet) this.#change(this.#next, now)
     this.#flush(now)
     if (this.#dueAt <= now) this.#beat(now)
   }
@@ -367,9 +394,10 @@ export class ClientHalf {
       let text = ''
       let count = 0
       for (const entry of this.#queue) {
-        const size = text.length + head.length + entry.body.length + 1 // the brackets; the comma takes the place of a brace
+        const next = this.#text(entry)
+        const size = text.length + head.length + next.length + 1 // the brackets; the comma takes the place of a brace
         if (count > 0 && size > this.#options.maxEnvelope) break
-        text += `${count++ === 0 ? '[' : ','}${head}${entry.body.slice(1)}`
+        text += `${count++ === 0 ? '[' : ','}${head}${next.slice(1)}`
         entry.session = this.#session
         entry.by = now + this.#options.replyTimeout
         this.#sent.set(entry.id, entry)
@@ -399,7 +427,7 @@ export class ClientHalf {
     const message: Record<string, unknown> = {}
     const at = Math.round(now)
     let by = now + this.#options.replyTimeout
-    if (this.#clientId === null) {
+    if (!this.#clientId) {
       const { connectionTypes } = this.#options
       Object.assign(message, {
         channel: '/meta/handshake',
@@ -408,6 +436,7 @@ export class ClientHalf {
         supportedConnectionTypes: connectionTypes,
       })
       if (this.#options.ack) ext.ack = true
+      Object.assign(ext, this.#memory?.greeting())
     } else {
       Object.assign(message, { channel: '/meta/connect', clientId: this.#clientId, connectionType: this.#type() })
       // Told not to hold, a server is soon known to be dead. One that holds all the same is waited for now and then.
@@ -420,9 +449,9 @@ export class ClientHalf {
     }
     if (this.#options.timesync) ext.timesync = { tc: at, l: this.#lag, o: this.#offset }
     if (Object.keys(ext).length > 0) message.ext = ext
-    const { id, channel, body } = this.#draft(message, [], 'plain')
-    this.#poll = { id, channel, at, by }
-    this.#sink.send(`[${body}]`, 'connect')
+    const entry = this.#draft(message, [], 'plain')
+    this.#poll = { id: entry.id, channel: entry.channel, at, by }
+    this.#sink.send(`[${this.#text(entry)}]`, 'connect')
   }
 
   #type(): string {
@@ -439,9 +468,7 @@ export class ClientHalf {
     const connects: PeerMessage[] = []
     for (const message of envelope) {
       if (typeof (message as PeerMessage | null)?.channel !== 'string') continue
-      const heard = (
-        this.#sink.incoming === undefined ? message : this.#sink.incoming(message as PeerMessage)
-      ) as PeerMessage | null
+      const heard = (this.#sink.incoming ? this.#sink.incoming(message as PeerMessage) : message) as PeerMessage | null
       if (typeof heard?.channel !== 'string') continue
       if (heard.channel === '/meta/connect') connects.push(heard)
       else messages.push(heard)
@@ -456,17 +483,17 @@ export class ClientHalf {
     const entry = this.#sent.get(id)
     if (channel === '/meta/handshake' || channel === '/meta/connect') {
       // The reply to a connect given up: what came with it in an ack session was not acknowledged and comes again.
-      if (poll === null || poll.id !== id || poll.channel !== channel) this.#held = []
+      if (!poll || poll.id !== id || poll.channel !== channel) this.#held = []
       else this.#beaten(message, poll, now)
     } else if (channel === '/meta/disconnect' && (id ?? null) === null) {
-      if (this.#clientId === null) return
+      if (!this.#clientId) return
       this.#release()
       this.#close('KICKED')
     } else if (data === undefined || channel.startsWith('/meta/')) {
-      if (entry !== undefined) this.#answered(entry, message, now)
+      if (entry) this.#answered(entry, message, now)
     } else if (entry?.role === 'plain' && entry.channel === channel && typeof message.successful === 'boolean') {
       this.#answered(entry, message, now) // a server that echoes the data of a publish in its reply
-    } else if (this.#clientId !== null) {
+    } else if (this.#clientId) {
       if (this.#ack === null || (this.#kind === 'http' && lane === 'other')) this.#deliver(message)
       else this.#held.push(message)
     }
@@ -492,6 +519,7 @@ export class ClientHalf {
     else if (Array.isArray(types) && !types.includes(this.#type())) this.#close('TYPE_UNSUPPORTED', reply)
     if (!ok || this.#state === 'closed') return
     const { ack } = record(reply.ext)
+    this.#memory?.welcomed(record(reply.ext))
     // What comes with the handshake reply under a number of its own is left to come again, under the number of a connect.
     this.#ack = this.#options.ack && (ack === true || record(ack).enabled === true) ? 0 : null
     this.#clientId = clientId
@@ -523,13 +551,14 @@ export class ClientHalf {
   #answered(entry: Entry, reply: PeerMessage, now: number): void {
     const ok = reply.successful === true
     const lost = !ok && this.#state !== 'disconnecting' && unknownSession(reply)
-    const stale = entry.session !== this.#session || this.#clientId === null
+    const stale = entry.session !== this.#session || !this.#clientId
     this.#sent.delete(entry.id)
     if (lost && (!entry.again || this.#lasts(entry)) && (entry.role === 'plain' || entry.role === 'call')) {
       entry.again = true // it was surely not processed: once more, in its place, in the next session
       this.#requeue(entry)
     } else if (!lost || entry.role !== 'restore') {
       if (ok && stale && entry.channels.length > 0) this.#restore = true
+      if (ok) for (const name of this.#memory?.begun(entry.channels, record(reply.ext)) ?? []) this.#sink.gap?.(name, 0)
       this.#sink.reply(reply)
       if (ok && entry.role === 'call') {
         entry.by = now + this.#options.callTimeout
@@ -538,24 +567,28 @@ export class ClientHalf {
     }
     const reconnect = this.#heed(reply)
     if (entry.role === 'disconnect') this.#close('DISCONNECTED')
-    else if (stale || this.#clientId === null || this.#state === 'disconnecting') return
+    else if (stale || !this.#clientId || this.#state === 'disconnecting') return
     else if (reconnect === 'none') this.#close('STOPPED', reply)
     else if (lost || reconnect === 'handshake') this.renew(now, reply)
   }
 
   #deliver(message: PeerMessage): void {
     const id = message.id as string
+    const ext = record(message.ext)
     const call = this.#calls.get(id) ?? this.#sent.get(id)
     if (call?.role === 'call' && call.channel === message.channel) {
       this.#calls.delete(id)
-      this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
-    } else this.#sink.message(message.channel, message)
+      return this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
+    }
+    if (typeof ext.dropped === 'number') this.#sink.gap?.(message.channel, ext.dropped)
+    const names = this.#memory?.fresh(message.channel, ext)
+    if (names?.length !== 0) this.#sink.message(message.channel, message, names)
   }
 
   #release(): void {
     const held = this.#held
     this.#held = []
-    for (const message of held) if (this.#clientId !== null) this.#deliver(message)
+    for (const message of held) if (this.#clientId) this.#deliver(message)
   }
 
   /** Obeys the lengths of time in the advice, and returns what it says about `reconnect`. */
@@ -586,20 +619,22 @@ export class ClientHalf {
     for (const channel of entry.channels) {
       if (this.#wanted.get(channel) !== (entry.role === 'restore' ? '' : entry.id)) continue // another has the say by now
       if (code === null) this.#wanted.set(channel, '')
-      else this.#wanted.delete(channel)
+      else this.#forget(channel)
     }
     const { role } = entry
     if (role === 'call') entry.role = 'done' // it keeps its place in flight until its reply has come too
-    if (role === 'restore' && code !== null) {
-      if (this.#sink.unrestored) this.#sink.unrestored(entry.channels[0]!, code, reply)
-      else this.#sink.failure(code, `${entry.channels[0]} ${errorOf(reply)}`)
-    }
+    if (role === 'restore' && code !== null) this.#sink.unrestored?.(entry.channels[0]!, code, reply)
     if (role === 'plain' || role === 'call') this.#sink.settled(entry.id, code, reply)
   }
 
-  /** Whether it is asked for until the server has answered: subscriptions do not end with a connection. */
-  #lasts(entry: Entry): boolean {
-    return entry.channels.length > 0 && this.#options.restore
+  #forget(channel: string): void {
+    this.#wanted.delete(channel)
+    this.#memory?.forget(channel)
+  }
+
+  /** Whether it is asked for until the server has answered: subscriptions do not end with a connection, nor publishes that the server knows again. */
+  #lasts({ channel, channels, tries }: Entry): boolean {
+    return channels.length > 0 ? this.#options.restore : tries < MOST_TRIES && this.#memory?.knowsAgain(channel) === true
   }
 
   /** Back to its place in the order of ids. */
@@ -615,7 +650,7 @@ export class ClientHalf {
     // Only the backoff of a broken connection paces what is asked again.
     const whole = socket || lane === undefined || (lane === 'other' && lost.some(entry => this.#lasts(entry)))
     if (!whole && lane === 'connect') lost = []
-    const beating = (whole || lane === 'connect') && this.#poll !== null
+    const beating = (whole || lane === 'connect') && this.#poll
     if (lost.length === 0 && !beating && !(socket && (this.#up || this.#openBy !== NEVER))) return
     if (lost.length > 0) this.#sent.clear()
     if (whole) {
@@ -626,6 +661,7 @@ export class ClientHalf {
     const leaving = this.#state === 'disconnecting'
     const ended: Entry[] = []
     for (const entry of lost) {
+      entry.tries++
       if (entry.role === 'restore') this.#restore = true
       else if (this.#lasts(entry) && !leaving) this.#requeue(entry)
       else ended.push(entry)
@@ -695,6 +731,7 @@ export class ClientHalf {
     this.#sent.clear()
     this.#calls.clear()
     this.#wanted.clear()
+    if (code === 'DISCONNECTED') this.#memory?.clear()
     this.#queue = []
     this.#poll = this.#clientId = null
     this.#openBy = this.#dueAt = this.#closeBy = NEVER

@@ -200,7 +200,7 @@ export function subscribe(core: Core, session: Session, message: Message, names:
     const isNew = name.kind === 'broadcast' && core.tree.subscribe(session, channel)
     if (isNew) core.sink.subscribed(session, channel.name)
     const start = starts.get(name.name)
-    if (isNew || start !== undefined) beginReplay(core, session, channel, start, reply, now)
+    if (isNew || start !== undefined) beginReplay(core, session, channel, start, isNew, reply, now)
   }
   return reply
 }

@@ -30,6 +30,8 @@ export interface Replay {
 interface Start {
   readonly after: number
   readonly whole: boolean
+  /** With new messages, so with what is retained. */
+  readonly present?: boolean
 }
 
 /** The history, where the rules keep anything. */
@@ -79,7 +81,7 @@ function startOf(history: History, name: ChannelName, place: unknown, now: numbe
   if (place === -2) return { after: 0, whole: true }
   if (!isObject(place)) return isPosition(place, history) && place >= floor ? { after: place, whole: true } : null
   const { id, epoch, at } = place
-  if (place['now'] === true) return { after: now, whole: true }
+  if (place['now'] === true) return { after: now, whole: true, present: true }
   if (typeof at === 'number' && Number.isFinite(at)) {
     const after = history.before(at)
     return { after, whole: after >= floor }
@@ -100,19 +102,20 @@ export function failReplay(reply: Reply, place: unknown): Reply {
   return reply
 }
 
-/** Begins a subscription that was made: in the past, or with what is retained. */
+/** Begins a subscription that was made, or one that is there anew: in the past, or, where it is new, with what is retained. */
 export function beginReplay(
   core: Core,
   session: Session,
   channel: Channel,
   start: Start | undefined,
+  isNew: boolean,
   reply: Reply,
   now: number,
 ): void {
   const history = historyOf(core)
   if (history === null || channel.kind !== 'broadcast') return
   session.replays = session.replays?.filter(replay => replay.channel !== channel) ?? null // begun anew
-  if (start === undefined) return giveRetained(core, session, history, channel, now)
+  if (start === undefined) return giveRetained(core, session, history, channel, now, true)
   if (session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
     reply.ext = {
@@ -120,6 +123,7 @@ export function beginReplay(
       replay: { ...told, [channel.name]: { recovered: start.whole, id: start.after, epoch: history.epoch } },
     }
   }
+  if (isNew && start.present === true) giveRetained(core, session, history, channel, now, false)
   session.replays = [...(session.replays ?? []), { channel, after: start.after }]
   core.replayable(session)
 }
@@ -178,10 +182,14 @@ export function isReplaying(session: Session, channel: Channel): boolean {
   return session.replays!.some(replay => covers(replay.channel, channel))
 }
 
-function giveRetained(core: Core, session: Session, history: History, channel: Channel, now: number): void {
+/** @param placed with their places; without, they stand before the place where the subscription begins */
+function giveRetained(core: Core, session: Session, history: History, channel: Channel, now: number, placed: boolean): void {
   for (const entry of history.last(channel, MOST_RETAINED)) {
     const name = parseChannel(entry.channel, Number.POSITIVE_INFINITY, false)
-    if (name !== null && core.tree.rules.settingsOf(name).retain) deliver(core, session, frozenEntry(entry), now, entry.at)
+    if (name === null || !core.tree.rules.settingsOf(name).retain) continue
+    const message = frozenEntry(entry)
+    if (!placed) message.position = 0
+    deliver(core, session, message, now, entry.at)
   }
 }
 

@@ -6,8 +6,8 @@ import { readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
 import Fastify from 'fastify'
+import { rolldown } from 'rolldown'
 import { WebSocketServer } from 'ws'
 import { fastifyOptions, perihelion } from '../lib/index.js'
 import { listen, PEERS, peerRequire } from './peers/peer.js'
@@ -141,20 +141,22 @@ function versionIn(modules: string, name: string): string {
 
 /** One script of an import and what is done with it. */
 export async function bundle(from: string, text: string): Promise<string> {
-  const { outputFiles } = await build({
-    stdin: { contents: text, resolveDir: from },
-    bundle: true,
-    minify: true,
-    write: false,
-    format: 'iife',
+  const entry = resolve(from, 'entry.js')
+  const made = await rolldown({
+    input: entry,
     platform: 'browser',
-    target: 'es2022',
-    legalComments: 'none',
-    define: { global: 'globalThis' }, // of Node, which Faye expects from what bundles it
-    tsconfigRaw: {},
-    logLevel: 'error',
+    plugins: [{ name: 'text', resolveId: id => (id === entry ? id : null), load: id => (id === entry ? text : null) }],
+    transform: { define: { global: 'globalThis' } }, // of Node, which Faye expects from what bundles it
+    logLevel: 'silent',
+    tsconfig: false,
   })
-  return outputFiles[0]!.text
+  const { output } = await made.generate({
+    format: 'iife',
+    comments: false,
+    minify: { compress: { target: 'es2022' }, mangle: { toplevel: true }, codegen: { removeWhitespace: true } },
+  })
+  await made.close()
+  return output[0].code
 }
 
 export const gzippedBytes = (text: string | Buffer): number => gzipSync(text, { level: 9 }).length

@@ -35,7 +35,7 @@ export const transportOptions = {
   },
   scripts: {
     default: true,
-    help: 'Hand out the bundled clients below the path: client.js, client.mjs, client-shared.js, cometd.js, cometd.mjs.',
+    help: 'Hand out the bundled clients below the path: client.js, client-durable.js and client-shared.js, cometd.js, and their modules (.mjs).',
   },
   historyDir: {
     default: '',

@@ -4,7 +4,7 @@
 
 import proxyAddr from '@fastify/proxy-addr'
 import type { FastifyInstance } from 'fastify'
-import { BayeuxError, isOption, resolve } from '../bayeux/index.js'
+import { BayeuxError, type ChannelRules, isOption, resolve } from '../bayeux/index.js'
 import { type Config, readConfig } from './config.js'
 import type { Trust } from './direct.js'
 import { addLimits, build, followTls, tlsOf } from './listen.js'
@@ -22,6 +22,8 @@ export interface ServeExtension {
   readonly extend?: (app: FastifyInstance) => Promise<void> | void
   /** Whether long-polling goes past Fastify's hooks (see the plugin's option). By default where nothing extends the server. */
   readonly direct?: boolean
+  /** Rules of its channels; those of the configuration for the same patterns win. */
+  readonly channels?: ChannelRules
 }
 
 /**
@@ -39,7 +41,7 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
       setTimeout(() => process.exit(0), drainTimeout + GRACE).unref()
       void app.close().then(() => process.exit(0))
     }
-    process.on('SIGHUP', () => void reload(app, argv))
+    process.on('SIGHUP', () => void reload(app, argv, extension.channels))
     process.once('SIGTERM', stop)
     process.once('SIGINT', stop)
     return app
@@ -51,9 +53,9 @@ export async function main(argv: readonly string[], extension: ServeExtension = 
 }
 
 /** Takes over the channel rules of the configuration as it is now; what else has changed waits for the next start. */
-async function reload(app: FastifyInstance, argv: readonly string[]): Promise<void> {
+async function reload(app: FastifyInstance, argv: readonly string[], own?: ChannelRules): Promise<void> {
   try {
-    await app.bayeux.channels(readConfig(argv, process.env).channels)
+    await app.bayeux.channels({ ...own, ...readConfig(argv, process.env).channels })
     app.log.info('took over the channel rules from the configuration')
   } catch (error) {
     app.log.error({ err: error }, 'the configuration cannot be used; the channel rules before stay')
@@ -63,7 +65,7 @@ async function reload(app: FastifyInstance, argv: readonly string[]): Promise<vo
 /** Builds the application of a configuration and lets it listen. @throws {BayeuxError} see `readConfig`, and PORT_TAKEN */
 export async function start(
   config: Config,
-  { extend, direct = extend === undefined }: ServeExtension = {},
+  { extend, direct = extend === undefined, channels }: ServeExtension = {},
 ): Promise<FastifyInstance> {
   const listen = resolve(serveOptions, config.options)
   const { host, port, trustProxy, path } = listen
@@ -82,7 +84,8 @@ export async function start(
   const options = Object.fromEntries(
     Object.entries(config.options).filter(([name]) => isOption(pluginOptions, name) && !isOption(listenOptions, name)),
   )
-  await app.register(perihelion, { ...options, channels: config.channels, direct: direct && { trustProxy: trust } })
+  const rules = { ...channels, ...config.channels }
+  await app.register(perihelion, { ...options, channels: rules, direct: direct && { trustProxy: trust } })
   addLimits(app, listen, listen.trusted)
   addHealth(app)
   await extend?.(app)

@@ -21,6 +21,8 @@ export interface Outlet {
   announce(channel: string, data: object): void
   /** To one session. */
   deliver(session: string, channel: string, data: object): void
+  /** What is kept of what was said in a room before this process began, oldest first. */
+  recall(room: string): readonly Said[]
 }
 
 /** As a room's subscribers see it. `at` is epoch ms of the server; `tag` is the sender's mark, '' for none. */
@@ -97,7 +99,7 @@ export class ChatRooms {
     this.#outlet = outlet
     this.#epoch = Math.floor(now).toString(36)
     this.#fixed = new Set(FIXED.map(([name]) => name))
-    for (const [name, topic] of FIXED) this.#rooms.set(name, { name, topic, people: new Map(), said: [], emptyAt: now })
+    for (const [name, topic] of FIXED) this.#open(name, topic, now)
   }
 
   /** How many people are here, how many sessions they use, how many rooms there are. */
@@ -256,7 +258,12 @@ export class ChatRooms {
   #create(name: string, now: number): Room {
     this.#prune(now, this.#rooms.size >= limits.rooms)
     if (this.#rooms.size >= limits.rooms) throw new ChatError('too_many_rooms')
-    const room: Room = { name, topic: '', people: new Map(), said: [], emptyAt: now }
+    return this.#open(name, '', now)
+  }
+
+  #open(name: string, topic: string, now: number): Room {
+    const said = this.#outlet.recall(name).slice(-limits.kept)
+    const room: Room = { name, topic, people: new Map(), said, emptyAt: now }
     this.#rooms.set(name, room)
     return room
   }

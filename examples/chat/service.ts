@@ -12,9 +12,14 @@
 //   /service/talk/refused  the server, to the sender of a refused message: {error, text, room, tag}
 // A refused request is answered by {error, text}, `successful: false`. A page subscribes first, then joins, so it misses nothing.
 // Does not know: who may do what (room.ts).
-import { type Bayeux, type BayeuxSession, ServiceError } from '../../lib/index.js'
-import { ChatRooms, channels } from './room.js'
+import { type Bayeux, type BayeuxSession, type ChannelRules, ServiceError } from '../../lib/index.js'
+import { ChatRooms, channels, limits, type Said } from './room.js'
 import { ChatError, fields, tagOf } from './wording.js'
+
+/** What was said in rooms outlives a restart where the server keeps its history on disk. */
+export const chatRules = {
+  [channels.room('*')]: { history: { messages: limits.kept, age: 86_400_000 } },
+} satisfies ChannelRules
 
 const ROOM_CHANNEL = /^\/talk\/room\/([a-z0-9-]{1,32})(\/typing)?$/
 
@@ -29,6 +34,7 @@ export function chatService(bayeux: Bayeux, clock: () => number = Date.now): Cha
     {
       announce: (channel, data) => bayeux.publish(channel, data),
       deliver: (session, channel, data) => bayeux.session(session)?.deliver(channel, data),
+      recall: room => bayeux.history(channels.room(room), { limit: 2 * limits.kept }).messages.map(({ data }) => data as Said),
     },
     clock(),
   )

@@ -1,6 +1,5 @@
-// What `client-durable.js` puts into a page: `Perihelion`, with what loses nothing.
+// What `client-durable.js` puts into a page: `Perihelion`, whose clients lose nothing, and an outbox that outlives the page.
 
-import { indexedDbStore, Outbox, Replay } from './durable.js'
-import { Client, ClientError } from './index.js'
+import { Client, ClientError, indexedDbStore, Outbox } from './durable-index.js'
 
-Object.assign(globalThis, { Perihelion: { Client, ClientError, Replay, Outbox, indexedDbStore } })
+Object.assign(globalThis, { Perihelion: { Client, ClientError, Outbox, indexedDbStore } })

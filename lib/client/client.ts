@@ -7,8 +7,9 @@
 
 import { type BinaryData, binaryMessage, binaryOf } from '../../bayeux/binary.js'
 import { usableChannels } from '../../bayeux/client.js'
+import type { Place } from '../../bayeux/client-memory.js'
 import { type ClientOptions, type ClientState, clientDefaults, type PeerMessage } from '../../bayeux/client-sink.js'
-import { coveringNames } from './channels.js'
+import { coveringNames } from '../../bayeux/covering.js'
 import { ClientError } from './error.js'
 import type { Extra, Line, LineEvents, LineFailure, Settings, TokenSource, TransportName } from './line.js'
 import { Link } from './link.js'
@@ -30,10 +31,21 @@ export interface ConnectionStatus {
   readonly transport: TransportName | null
 }
 
+/** What the server could not give: `dropped` messages, of any channel, for which this client was too slow; or, where that is 0, what came behind the last message heard and is kept no more. */
+export interface Gap {
+  readonly channel: string
+  readonly dropped: number
+}
+
+/** Where a subscription begins: with all that the server keeps, with what was published since a moment (epoch ms), or behind a message whose `ext.replay` this is. */
+export type From = 'all' | { readonly at: number } | Place
+
 export interface ClientEvents {
   state: ConnectionStatus
   /** Trouble of the connection, retried unless the state is `closed`; a subscription that was refused. */
   error: ClientError
+  /** Something is missing before the next message of a channel or pattern; see `Gap`. */
+  gap: Gap
   /** Every delivery, subscribed to or not. */
   message: Message
   /** Every reply of the server, those to handshake and connect too. */
@@ -66,6 +78,8 @@ export interface Options extends Maybe<Omit<ClientOptions, 'connectionTypes' | '
   /** WebSocket is tried again after about base × 2ⁿ [10,000], at most max [300,000]. */
   readonly upgradeBase?: number | undefined
   readonly upgradeMax?: number | undefined
+  /** With a server that keeps a history: go on behind the last message heard in later sessions too, and say again what has no answer, so that it is done once [true]. */
+  readonly lasting?: boolean | undefined
   /** Keep the session over a reload of the page [true]. */
   readonly reload?: boolean | undefined
   /** Messages that may wait for the loop over a subscription [10,000]. */
@@ -180,17 +194,21 @@ export class Client<Channels extends object = ChannelMap> {
    * Subscribes to a channel or pattern. The same channel may be subscribed to several times over; the server delivers once.
    * On a service channel it hears what the server delivers to this session, without asking it for anything.
    *
+   * Where the server keeps a history, a subscription goes on behind the last message that it has heard, whatever became of connection and session.
+   *
    * @param callback gets each message; without it, loop over what is returned
+   * @param extra `from`: where it begins, new messages only by default; further fields of the message, such as `ext`
    * @throws {TypeError} not a channel to subscribe to
    */
   subscribe<Data = never, Channel extends string = string>(
     channel: Channel | (keyof Channels & string),
     callback?: (message: Message<Chosen<Data, Channels, Channel>>) => void,
-    extra?: Extra,
+    { from, ...extra }: Extra & { readonly from?: From | undefined } = {},
   ): Subscription<Chosen<Data, Channels, Channel>> {
     usableChannels(channel)
+    if (from) Object.assign(extra, { ext: { ...(extra['ext'] as object), replay: { [channel]: from === 'all' ? -2 : from } } })
     let known = this.#channels.get(channel)
-    if (known === undefined) {
+    if (!known) {
       const ready = channel.startsWith('/service/') ? Promise.resolve() : this.#ask(() => this.#line.subscribe(channel, extra))
       known = { subscriptions: new Set(), ready: ready as Promise<void> }
       this.#channels.set(channel, known)
@@ -207,7 +225,8 @@ export class Client<Channels extends object = ChannelMap> {
    * Publishes, also bytes: a `Uint8Array` as `data` travels as text and is a `Uint8Array` again where it is received.
    *
    * @param extra further fields of the message, such as `ext`
-   * @returns the server's reply; rejected with a `ClientError`: refused, not sent, or its fate unknown (`TIMEOUT`, `CONNECTION_FAILED`)
+   * @returns the server's reply; rejected with a `ClientError`: refused, not sent, or its fate unknown (`TIMEOUT`, `CONNECTION_FAILED`).
+   *   A server with the dedupe extension knows again what is said again: there it is, until it is answered.
    */
   async publish<Channel extends string>(
     channel: Channel | (keyof Channels & string),
@@ -265,13 +284,14 @@ export class Client<Channels extends object = ChannelMap> {
 
   #events(): LineEvents {
     return {
-      message: message => this.#deliver(message),
+      message: (message, names) => this.#deliver(message, names),
       reply: reply => this.#emit('reply', reply),
       settled: (id, code, reply) => this.#settled(id, code, reply),
       unrestored: (channel, code, reply) =>
         this.#lose(channel, new ClientError(code, channel, reply), this.#channels.get(channel)),
       failure: (code, detail) => this.#emit('error', new ClientError(code, detail)),
       state: (state, why, detail) => this.#changed(state, why, detail),
+      gap: (channel, dropped) => this.#emit('gap', { channel, dropped }),
       resumed: subscriptions => this.#resumed(subscriptions),
       outgoing: message => this.#outgoing(message),
       incoming: message => this.#through('incoming', message) as PeerMessage | null,
@@ -330,7 +350,7 @@ export class Client<Channels extends object = ChannelMap> {
   async #left(subscription: Subscription): Promise<void> {
     const { channel } = subscription
     const known = this.#channels.get(channel)
-    if (known === undefined || !known.subscriptions.delete(subscription) || known.subscriptions.size > 0) return
+    if (!known?.subscriptions.delete(subscription) || known.subscriptions.size > 0) return
     this.#channels.delete(channel)
     if (channel.startsWith('/service/')) return
     await this.#ask(() => this.#line.unsubscribe(channel)).catch(() => {}) // then there is nothing to unsubscribe from
@@ -338,24 +358,24 @@ export class Client<Channels extends object = ChannelMap> {
 
   /** The server refused, or what is wanted cannot be said. */
   #lose(channel: string, error: Error, known: Subscribed | undefined): void {
-    if (known === undefined || this.#channels.get(channel) !== known) return
+    if (!known || this.#channels.get(channel) !== known) return
     this.#channels.delete(channel)
     for (const subscription of known.subscriptions) subscription.end(error)
     if (error instanceof ClientError && error.code === 'REFUSED') this.#emit('error', error)
   }
 
-  #deliver(raw: PeerMessage): void {
+  #deliver(raw: PeerMessage, names?: readonly string[] | null): void {
     this.#giveEarly()
     const message = this.#opened(raw)
     this.#emit('message', message)
-    this.#give(message)
+    this.#give(message, names)
   }
 
-  #give(message: Message): void {
+  #give(message: Message, names?: readonly string[] | null): void {
     let heard = false
-    for (const name of coveringNames(message.channel)) {
+    for (const name of names ?? coveringNames(message.channel)) {
       const known = this.#channels.get(name)
-      if (known === undefined) continue
+      if (!known) continue
       heard = true
       for (const subscription of [...known.subscriptions]) this.#guard(() => subscription.give(message))
     }
@@ -445,6 +465,7 @@ function settingsOf(url: string | URL, options: Omit<Options, 'token' | 'maxBack
     openTimeout: 4_000,
     upgradeBase: 10_000,
     upgradeMax: 300_000,
+    lasting: true,
     reload: true,
     ...(transports.includes('callback-polling') ? { maxEnvelope: 1_500 } : null),
     ...given,

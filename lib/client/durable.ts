@@ -1,4 +1,3 @@
-// Public names of what loses nothing: replay and an outbox for a client.
+// Public names of the outbox that outlives its page.
 
-export { indexedDbStore, Outbox, type OutboxEntry, type OutboxOptions, type OutboxStore } from './outbox.js'
-export { Replay, type ReplayFrom, type ReplayOptions } from './replay.js'
+export { indexedDbStore, Outbox, type OutboxEntry, type OutboxStore } from './outbox.js'

@@ -5,7 +5,7 @@
 // Always true: the session is subscribed to what some tab wants; it ends with the last tab.
 
 import type { PeerMessage } from '../../bayeux/client-sink.js'
-import { coveringNames } from './channels.js'
+import { coveringNames } from '../../bayeux/covering.js'
 import type { LineEvents, LineFailure, Settings } from './line.js'
 import { Link } from './link.js'
 import type { News, Wish } from './shared-line.js'
@@ -76,6 +76,8 @@ export class Hub {
         for (const inner of wish[1]) this.#wish(tab, inner)
         return link.endBatch()
       case 'subscribe':
+        // What one tab wants of the past comes to all, and each passes over what it has heard.
+        if (wish[3]?.['ext'] !== undefined && this.#isWanted(wish[2])) link.unsubscribe(wish[2])
         tab.wanted.add(wish[2])
         return this.#send(tab, wish[1], () => link.subscribe(wish[2], wish[3]))
       case 'unsubscribe':
@@ -141,13 +143,14 @@ export class Hub {
       for (const tab of this.#tabs) tab.tell(news)
     }
     return {
-      message: message => this.#deliver(message),
+      message: (message, names) => this.#deliver(message, names),
       reply: reply => all(['reply', reply]),
       settled: (id, code, reply) => this.#settled(id, code, reply),
       unrestored: (channel, code, reply) => {
         for (const tab of this.#tabs) if (tab.wanted.delete(channel)) tab.tell(['unrestored', channel, code, reply])
       },
       failure: (code, detail) => all(['failure', code, detail]),
+      gap: (channel, dropped) => all(['gap', channel, dropped]),
       state: (state, ...why) => {
         all(this.#state(...why))
         if (state !== 'closed') return
@@ -163,8 +166,8 @@ export class Hub {
     }
   }
 
-  #deliver(message: PeerMessage): void {
-    const names = coveringNames(message.channel)
+  #deliver(message: PeerMessage, fresh?: readonly string[] | null): void {
+    const names = fresh ?? coveringNames(message.channel)
     const toAll = message.channel.startsWith('/service/') // delivered to the session, not to a subscription
     for (const tab of this.#tabs) if (toAll || names.some(name => tab.wanted.has(name))) tab.tell(['message', message])
   }

@@ -1,5 +1,6 @@
 // Public names of the client, nothing else.
 
+export type { Place } from '../../bayeux/client-memory.js'
 export type { ClientFailure, PeerMessage } from '../../bayeux/client-sink.js'
 export {
   type ChannelMap,
@@ -8,6 +9,8 @@ export {
   type ClientExtension,
   type ConnectionState,
   type ConnectionStatus,
+  type From,
+  type Gap,
   type Options,
 } from './client.js'
 export { ClientError, type ClientErrorCode } from './error.js'

@@ -25,6 +25,8 @@ export interface Settings extends ClientOptions {
   /** ms: a better transport is tried again after about base × 2ⁿ, at most max. */
   readonly upgradeBase: number
   readonly upgradeMax: number
+  /** Go on behind the last message heard in later sessions too, and say again, with a key, what has no answer. */
+  readonly lasting: boolean
   /** Keep the session over a reload of the page. */
   readonly reload: boolean
 }
@@ -37,13 +39,16 @@ export type LineFailure = ClientFailure | 'CLOSED' | 'OUTBOX_FULL'
 
 /** None may throw. */
 export interface LineEvents {
-  message(message: PeerMessage): void
+  /** `names`: the channels and patterns that it is new to; without them all that cover its channel. */
+  message(message: PeerMessage, names?: readonly string[] | null): void
   reply(reply: PeerMessage): void
   settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void
   unrestored(channel: string, code: LineFailure, reply: PeerMessage | null): void
   failure(code: LineFailure, detail: string): void
   /** `closed` comes with why: DISCONNECTED where it was the application's wish. */
   state(state: ClientState, why?: LineFailure, detail?: string): void
+  /** As the client half tells. */
+  gap?(channel: string, dropped: number): void
   /** The session of the page before this one goes on, with these subscriptions. */
   resumed(subscriptions: readonly string[]): void
   outgoing(message: Record<string, unknown>): void

@@ -16,6 +16,7 @@ import {
 } from '../../bayeux/client-sink.js'
 import { callbackPolling, longPolling, type Requests } from './http.js'
 import type { Extra, Line, LineEvents, Settings, TokenSource, TransportName } from './line.js'
+import { memory } from './memory.js'
 import type { Socket, Surroundings } from './surroundings.js'
 
 /** An alarm that rings so much later than it was set for has slept, ms. */
@@ -74,14 +75,14 @@ export class Link implements Line {
     const { transports, url } = settings
     this.#http = transports.find(name => name !== 'websocket') ?? null
     this.#able = this.#wanted = transports.includes('websocket') && around.openSocket !== null
-    if (!this.#wanted && this.#http === null) throw new TypeError('no WebSocket here')
+    if (!this.#wanted && !this.#http) throw new TypeError('no WebSocket here')
     const answers = {
       received: (text: string, lane: Lane) => this.#do(now => this.#half.received(text, now, lane)),
       failed: (lane: Lane, why: string) => this.#do(now => this.#half.failed(now, lane, why)),
     }
     this.#requests =
       this.#http === 'callback-polling' ? callbackPolling(document, url, answers) : longPolling(around, settings, answers)
-    this.#half = new ClientHalf(this.#sink(), this.#wanted ? 'websocket' : 'http', settings)
+    this.#half = new ClientHalf(this.#sink(), this.#wanted ? 'websocket' : 'http', settings, settings.lasting ? memory() : null)
   }
 
   get state(): ClientState {
@@ -183,7 +184,7 @@ export class Link implements Line {
       open: () => this.#open(),
       send: (text, lane) => this.#send(text, lane),
       abort: lane => this.#drop(lane),
-      message: (_channel, message) => on.message(message),
+      message: (_channel, message, names) => on.message(message, names),
       reply: reply => {
         if (reply.channel === '/meta/handshake' && reply['successful'] === true) this.#offered(reply['supportedConnectionTypes'])
         on.reply(reply)
@@ -209,7 +210,7 @@ export class Link implements Line {
 
   #send(text: string, lane: Lane): void {
     const token = this.#token
-    if (typeof token !== 'function' || lane !== 'connect' || this.clientId !== null) return this.#transmit(text, lane)
+    if (typeof token !== 'function' || lane !== 'connect' || this.clientId) return this.#transmit(text, lane)
     const send = ++this.#sends
     const still = (): boolean => send === this.#sends
     Promise.resolve()
@@ -308,7 +309,7 @@ export class Link implements Line {
    */
   #lost(why: string, now: number): void {
     this.#half.failed(now, undefined, why)
-    if (this.#http === null || this.state === 'closed' || this.#lostSockets++ < (this.clientId === null ? 0 : 1)) return
+    if (!this.#http || this.state === 'closed' || this.#lostSockets++ < (!this.clientId ? 0 : 1)) return
     this.#half.use('http', now)
   }
 
@@ -316,11 +317,11 @@ export class Link implements Line {
 
   #offered(types: unknown): void {
     this.#wanted = this.#able && (!Array.isArray(types) || types.includes('websocket'))
-    if (!this.#wanted && this.#http !== null) this.#half.use('http', this.#around.now())
+    if (!this.#wanted && this.#http) this.#half.use('http', this.#around.now())
   }
 
   #connected(): void {
-    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && this.#spare === null) this.#planUpgrade()
+    if (this.#half.kind === 'http' && this.#wanted && this.#upgradeAt === NEVER && !this.#spare) this.#planUpgrade()
   }
 
   /** Where one request fails, the connect beside it may be as dead. The next try begins with WebSocket again, unless HTTP was found to be all that there is. */
@@ -339,7 +340,7 @@ export class Link implements Line {
 
   #tryUpgrade(): void {
     this.#upgradeAt = NEVER
-    if (!this.#wanted || this.#half.kind === 'websocket' || this.#spare !== null) return
+    if (!this.#wanted || this.#half.kind === 'websocket' || this.#spare) return
     this.#spare = this.#connect()
   }
 

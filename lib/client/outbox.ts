@@ -1,13 +1,16 @@
-// Outbox: messages that are published once, in their order, whatever happens to connections, sessions, server and page.
+// Outbox: what is published outlives its page. Each message is done once, in order, whatever happens to connections, sessions, server and page.
 //
-// Knows: what waits, what is on its way, when to say it again; what is kept beyond the page.
-// Does not know: sessions and transports; it is an extension of a client, and publishes by it.
-// Always true: messages are first said in the order of `publish`; one whose fate is not known is said again, with its key, before any behind it.
+// Knows: what waits, what is kept beyond the page, what has become of it.
+// Does not know: when something is said again (the client does that), sessions, transports.
+// Always true: messages are first said in the order of `publish`, and those that a page before left come first; one is forgotten when the server has
+// answered it, or when its fate cannot be known.
 // Source: guarantee G5; docs/delivery.md.
 
 import type { PeerMessage } from '../../bayeux/client-sink.js'
 import type { Client, ClientExtension } from './client.js'
-import { ClientError } from './error.js'
+import { ClientError, type ClientErrorCode } from './error.js'
+import type { Extra } from './line.js'
+import { randomId } from './memory.js'
 
 /** One message that waits. */
 export interface OutboxEntry {
@@ -25,69 +28,80 @@ export interface OutboxStore {
   remove(key: string): Promise<void>
 }
 
-export interface OutboxOptions {
-  /** By default the outbox goes with the page. `indexedDbStore` keeps it. */
-  readonly store?: OutboxStore | null
-  /** Messages that may wait [10,000]. */
-  readonly max?: number
+/** What an outbox needs of a client: any `Client` will do. */
+export interface OutboxClient extends Pick<Client, 'state' | 'on' | 'registerExtension'> {
+  publish(channel: string, data: unknown, extra?: Extra): Promise<PeerMessage>
 }
 
-/** What is said at once, in one envelope, before the first of it is answered: messages, and characters of JSON. */
-const WINDOW = 64
-const WINDOW_SIZE = 16_000
-/** About what a message has beside its data. */
-const ENVELOPE = 150
-const UNKNOWN: ReadonlySet<string> = new Set(['TIMEOUT', 'CONNECTION_FAILED', 'REPLY_MISSING', 'SESSION_LOST'])
+/** Messages that are on their way at a time. */
+const WINDOW = 256
+/** The client is closed, or was: it was not said, or what became of it will show when it is said again. */
+const LATER: ReadonlySet<ClientErrorCode> = new Set([
+  'DISCONNECTED',
+  'CLOSED',
+  'OUTBOX_FULL',
+  'KICKED',
+  'STOPPED',
+  'TYPE_UNSUPPORTED',
+])
 
 interface Waiting {
   readonly entry: OutboxEntry
+  said: boolean
   resolve(reply: PeerMessage): void
   reject(error: unknown): void
 }
 
 /**
- * `const outbox = new Outbox(client)` before `connect`, then `outbox.publish(channel, data)`.
+ * `const outbox = await Outbox.open(client, indexedDbStore())` before `connect`, then `outbox.publish(channel, data)`.
  *
  * With a server that has no dedupe extension each message is said once: one of unknown fate is rejected, as by `client.publish`.
  */
 export class Outbox implements ClientExtension {
-  readonly #client: Client
-  readonly #store: OutboxStore | null
+  readonly #client: OutboxClient
+  readonly #store: OutboxStore
   readonly #max: number
-  /** Fulfilled when what the page before left is there. */
-  readonly #loaded: Promise<void>
-  #publisher = randomKey()
-  #waiting: Waiting[] = []
-  #sent = 0
-  #dedupes = false
+  #publisher = randomId()
+  readonly #waiting = new Map<string, Waiting>()
+  #onTheWay = 0
 
-  constructor(client: Client, { store = null, max = 10_000 }: OutboxOptions = {}) {
+  private constructor(client: OutboxClient, store: OutboxStore, max: number) {
     this.#client = client
     this.#store = store
     this.#max = max
-    this.#loaded = this.#load()
-    client.registerExtension('dedupe', this)
+  }
+
+  /**
+   * Takes over what the page before left.
+   *
+   * @param max messages that may wait
+   * @throws {TypeError} the client is connected already, or has an outbox
+   */
+  static async open(client: OutboxClient, store: OutboxStore, max = 10_000): Promise<Outbox> {
+    if (client.state !== 'closed') throw new TypeError('an outbox is opened before `connect`')
+    const outbox = new Outbox(client, store, max)
+    client.registerExtension('outbox', outbox)
+    await outbox.#load()
     client.on('state', ({ state }) => {
-      if (state === 'connected') this.#pump()
-      if (state === 'closed') this.#drop()
+      if (state === 'connecting') outbox.#pump()
     })
+    outbox.#pump()
+    return outbox
   }
 
   /** Messages that wait or are on their way. */
   get size(): number {
-    return this.#waiting.length
+    return this.#waiting.size
   }
 
-  /** To be awaited before `connect` where a store keeps the outbox: the publisher's id goes with the handshake. */
-  get loaded(): Promise<void> {
-    return this.#loaded
-  }
-
-  /** @returns the server's reply; rejected with a `ClientError`: refused, closed, or `OUTBOX_FULL` */
+  /**
+   * @returns the server's reply; rejected with a `ClientError`: refused, `OUTBOX_FULL`, of unknown fate; or the client was closed: then it
+   *   is said after the next `connect`, in this page or, where the store keeps it, in another
+   */
   publish(channel: string, data: unknown): Promise<PeerMessage> {
-    if (this.#waiting.length >= this.#max) return Promise.reject(new ClientError('OUTBOX_FULL'))
-    const entry = { key: randomKey(), channel, data: JSON.parse(JSON.stringify(data)) as unknown }
-    void this.#store?.put(entry).catch(() => {})
+    if (this.#waiting.size >= this.#max) return Promise.reject(new ClientError('OUTBOX_FULL'))
+    const entry = { key: randomId(), channel, data: JSON.parse(JSON.stringify(data)) as unknown }
+    void this.#store.put(entry).catch(() => {})
     const settled = this.#add(entry)
     this.#pump()
     return settled
@@ -98,84 +112,54 @@ export class Outbox implements ClientExtension {
       message['ext'] = { ...(message['ext'] as object | undefined), dedupe: { publisher: this.#publisher } }
   }
 
-  incoming(message: Record<string, unknown>): void {
-    if (message['channel'] === '/meta/handshake')
-      this.#dedupes = (message['ext'] as { dedupe?: unknown } | undefined)?.dedupe === true
-  }
-
   #add(entry: OutboxEntry): Promise<PeerMessage> {
-    return new Promise((resolve, reject) => this.#waiting.push({ entry, resolve, reject }))
+    return new Promise((resolve, reject) => this.#waiting.set(entry.key, { entry, said: false, resolve, reject }))
   }
 
   async #load(): Promise<void> {
     try {
-      const left = await this.#store?.load()
-      if (left === undefined) return
-      if (left.publisher === '') await this.#store?.name(this.#publisher)
-      else this.#publisher = left.publisher
-      const younger = this.#waiting
-      this.#waiting = []
-      for (const entry of left.entries) this.#add(entry).catch(() => {}) // who waited for it is gone
-      this.#waiting.push(...younger)
-      this.#pump()
+      const { publisher, entries } = await this.#store.load()
+      if (publisher === '') await this.#store.name(this.#publisher)
+      else this.#publisher = publisher
+      for (const entry of entries) this.#add(entry).catch(() => {}) // who waited for it is gone
     } catch {
       // without a store, then
     }
   }
 
-  /** Says what may be said now, in one envelope: of what is in several, the second might arrive without the first. */
   #pump(): void {
-    if (this.#client.state !== 'connected' || this.#sent > 0 || this.#waiting.length === 0) return
-    this.#client.batch(() => this.#say())
-  }
-
-  #say(): void {
-    for (let size = 0; this.#sent < Math.min(WINDOW, this.#waiting.length) && size < WINDOW_SIZE; ) {
-      const waiting = this.#waiting[this.#sent++]!
-      const { key, channel, data } = waiting.entry
-      size += JSON.stringify(data).length + channel.length + ENVELOPE
-      const ext = this.#dedupes ? { ext: { dedupe: { key } } } : undefined
-      this.#client.publish(channel, data, ext).then(
-        reply => this.#settled(waiting, () => waiting.resolve(reply)),
-        (error: unknown) => {
-          const again = this.#dedupes && error instanceof ClientError && UNKNOWN.has(error.code)
-          if (again) this.#ended()
-          else this.#settled(waiting, () => waiting.reject(error))
-        },
-      )
+    for (const waiting of this.#waiting.values()) {
+      if (this.#onTheWay >= WINDOW) return
+      if (!waiting.said) this.#say(waiting)
     }
   }
 
-  #settled(waiting: Waiting, settle: () => void): void {
-    const at = this.#waiting.indexOf(waiting)
-    if (at === -1) return
-    this.#waiting.splice(at, 1)
-    void this.#store?.remove(waiting.entry.key).catch(() => {})
-    settle()
-    this.#ended()
+  #say(waiting: Waiting): void {
+    const { key, channel, data } = waiting.entry
+    waiting.said = true
+    this.#onTheWay++
+    this.#client.publish(channel, data, { ext: { dedupe: { key } } }).then(
+      reply => this.#settled(waiting, () => waiting.resolve(reply)),
+      (error: unknown) => {
+        const later = error instanceof ClientError && LATER.has(error.code)
+        if (!later) return this.#settled(waiting, () => waiting.reject(error))
+        this.#onTheWay--
+        waiting.said = false
+        waiting.reject(error)
+      },
+    )
   }
 
-  /** When all that was said has an end, the next are said: those of unknown fate first, as they are in front. */
-  #ended(): void {
-    if (this.#sent > 0) this.#sent--
+  #settled({ entry }: Waiting, settle: () => void): void {
+    this.#onTheWay--
+    this.#waiting.delete(entry.key)
+    void this.#store.remove(entry.key).catch(() => {})
+    settle()
     this.#pump()
   }
-
-  /** Closed: what waits stays in the store, if there is one. */
-  #drop(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    this.#sent = 0
-    for (const { reject } of waiting) reject(new ClientError('DISCONNECTED'))
-  }
 }
 
-/** 128 random bits and more. */
-function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(26)), byte => (byte % 36).toString(36)).join('')
-}
-
-/** Keeps an outbox in IndexedDB, under a name; one page at a time should use a name. */
+/** Keeps an outbox in IndexedDB, under a name. */
 export function indexedDbStore(name = 'perihelion-outbox'): OutboxStore {
   const opened = new Promise<IDBDatabase>((resolve, reject) => {
     const request = indexedDB.open(name, 1)
@@ -186,6 +170,7 @@ export function indexedDbStore(name = 'perihelion-outbox'): OutboxStore {
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error)
   })
+  opened.catch(() => {}) // `ask` tells
   const ask = async <T>(
     names: string[],
     mode: IDBTransactionMode,

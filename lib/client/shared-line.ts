@@ -5,7 +5,9 @@
 // Always true: what the application asked for before the worker spoke is done by whoever does it in the end: the worker, or a session of this page's own.
 
 import { usableChannels } from '../../bayeux/client.js'
+import { Memory } from '../../bayeux/client-memory.js'
 import type { ClientState, PeerMessage } from '../../bayeux/client-sink.js'
+import { extOf } from '../../bayeux/message.js'
 import type { Extra, Line, LineEvents, LineFailure, Settings, TokenSource, TransportName } from './line.js'
 import { Link } from './link.js'
 import type { Surroundings } from './surroundings.js'
@@ -34,6 +36,7 @@ export type News =
       detail?: string | undefined,
     ]
   | readonly ['message' | 'reply', message: PeerMessage]
+  | readonly ['gap', channel: string, dropped: number]
   | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
   | readonly ['failure', code: LineFailure, detail: string]
@@ -66,6 +69,8 @@ export class SharedLine implements Line {
   #alone: Link | null = null
   readonly #ids = new Map<string, string>()
   readonly #wanted = new Set<string>()
+  /** Of this tab alone: the worker may die, and another begins where this one was. */
+  readonly #memory = new Memory('')
   #deaf: () => void = () => {}
   /** Calls off the alarm: the worker is silent, or does not say that this tab has left. */
   #heardInTime: () => void = () => {}
@@ -125,7 +130,13 @@ export class SharedLine implements Line {
         this.#ask(number, wish)
       }
     }
-    for (const channel of wanted) this.#say(['subscribe', this.#number(), channel, undefined])
+    for (const channel of wanted) this.#resume(channel)
+  }
+
+  /** Subscribes again, behind what this tab has heard. */
+  #resume(channel: string): void {
+    const place = this.#memory.placeOf(channel)
+    this.#say(['subscribe', this.#number(), channel, place === null ? undefined : { ext: { replay: { [channel]: place } } }])
   }
 
   start(): void {
@@ -135,7 +146,7 @@ export class SharedLine implements Line {
       if (event === 'back') {
         this.#lock()
         this.#say(['start'])
-        for (const channel of this.#wanted) this.#say(['subscribe', this.#number(), channel, undefined])
+        for (const channel of this.#wanted) this.#resume(channel)
       } else this.#say([event === 'wake' ? 'wake' : 'gone'])
     })
     this.#say(['start'])
@@ -144,11 +155,13 @@ export class SharedLine implements Line {
   subscribe(channel: string, extra?: Extra): string | null {
     usableChannels(channel)
     this.#wanted.add(channel)
+    this.#memory.placeOf(channel)
     return this.#send(number => ['subscribe', number, channel, extra])
   }
 
   unsubscribe(channel: string, extra?: Extra): string | null {
     this.#wanted.delete(channel)
+    this.#memory.forget(channel)
     return this.#send(number => ['unsubscribe', number, channel, extra])
   }
 
@@ -284,15 +297,19 @@ export class SharedLine implements Line {
         return on.state(state, ...why)
       }
       case 'message':
+        return this.#deliver(news[1])
       case 'reply': {
-        const message = on.incoming(news[1])
-        return typeof message?.channel === 'string' ? on[news[0]](message) : undefined
+        const reply = on.incoming(news[1])
+        return typeof reply?.channel === 'string' ? on.reply(reply) : undefined
       }
+      case 'gap':
+        return on.gap?.(news[1], news[2])
       case 'settled':
         this.#pending.delete(news[1])
         return on.settled(news[1], news[2], news[3])
       case 'unrestored':
         this.#wanted.delete(news[1])
+        this.#memory.forget(news[1])
         return on.unrestored(news[1], news[2], news[3])
       case 'failure':
         return on.failure(news[1], news[2])
@@ -303,6 +320,12 @@ export class SharedLine implements Line {
       case 'token':
         void this.#tellToken()
     }
+  }
+
+  #deliver(delivery: PeerMessage): void {
+    const names = this.#memory.fresh(delivery.channel, extOf(delivery) ?? {})
+    const message = names?.length === 0 ? null : this.#on.incoming(delivery)
+    if (typeof message?.channel === 'string') this.#on.message(message, names)
   }
 
   /** @param name of the lock that the worker holds as long as it lives */
@@ -332,6 +355,7 @@ export class SharedLine implements Line {
 
   #forget(): void {
     this.#wanted.clear()
+    this.#memory.clear()
     this.#deaf()
   }
 }

@@ -52,6 +52,9 @@ class Recorder implements ClientSink {
   failure(code: string, detail: string): void {
     this.#note('failure', code, ...(detail === '' ? [] : [detail]))
   }
+  unrestored(channel: string, code: string, reply: PeerMessage | null): void {
+    this.#note('unrestored', channel, code, ...(reply === null ? [] : [reply.error]))
+  }
   state(state: ClientState): void {
     this.#note('state', state)
   }
@@ -714,7 +717,7 @@ t.test('subscribing again: refused is told and dropped, lost is tried until it s
   pair.answer('/meta/connect', 1, FORGOTTEN)
   pair.answer('/meta/handshake', 1, { clientId: 'D' }).quiet()
   pair.answer('/meta/subscribe', 2, { successful: false, error: '403:no:subscribe_denied' })
-  t.strictSame(pair.sink.events('failure'), [['failure', 'REFUSED', '/a 403:no:subscribe_denied']])
+  t.strictSame(pair.sink.events('unrestored'), [['unrestored', '/a', 'REFUSED', '403:no:subscribe_denied']])
   matches(t, pair.sink.envelopes(), [[{ subscription: '/b' }]])
   pair.sink.jitter = 1
   pair.half.failed(3, 'other')

@@ -173,6 +173,17 @@ t.test('retain gives a new subscriber the last message, through a wildcard that 
   const late = joined(drive, {})
   subscribe(late, '/r/b')
   t.same(late.data, [{ n: 2 }], 'however long ago')
+  const own = joined(drive, { replay: {} })
+  const told = (subscribe(own, '/r/**', { '/r/**': { now: true } })['ext'] as Json)['replay'] as Json
+  t.match(told, { '/r/**': { recovered: true, id: 4 } })
+  t.same(own.data, [{ n: 2 }, { n: 3 }], 'also who asks where the present is')
+  t.same(
+    own.messages.map(({ ext }) => ext),
+    [undefined, undefined],
+    'without places, which are before the present',
+  )
+  subscribe(own, '/r/**', { '/r/**': { now: true } })
+  t.equal(own.data.length, 2, 'once')
   t.end()
 })
 

@@ -1,17 +1,21 @@
 // The chat rooms, driven with time as an argument.
 
 import t from 'tap'
-import { ChatRooms, limits, type Outlet } from '../../examples/chat/room.js'
+import { ChatRooms, limits, type Outlet, type Said } from '../../examples/chat/room.js'
 
 const KEY = { ana: 'a'.repeat(20), ben: 'b'.repeat(20), cleo: 'c'.repeat(20) }
 
 class Recorder implements Outlet {
   seen: unknown[][] = []
+  kept: Said[] = []
   announce(channel: string, data: object): void {
     this.seen.push([channel, data])
   }
   deliver(session: string, channel: string, data: object): void {
     this.seen.push([session, channel, data])
+  }
+  recall(room: string): readonly Said[] {
+    return room === 'lobby' ? this.kept : []
   }
   take(): unknown[][] {
     return this.seen.splice(0)
@@ -33,6 +37,18 @@ function two(): { rooms: ChatRooms; out: Recorder } {
   out.take()
   return { rooms, out }
 }
+
+t.test('what was said before this process began is told to who joins, and not said again', async t => {
+  const out = new Recorder()
+  out.kept = Array.from({ length: 60 }, (_, n) => ({ id: `x-${n}`, nick: 'Ana', text: `${n}`, at: n, tag: `t${n}` }))
+  const rooms = new ChatRooms(out, 0)
+  rooms.enter('s1', { nick: 'Ana', key: KEY.ana }, 0)
+  t.same(rooms.join('s1', { room: 'lobby' }, 0).said, out.kept.slice(-limits.kept))
+  t.same(rooms.join('s1', { room: 'ideas' }, 0).said, [])
+  out.take()
+  t.equal(rooms.say('s1', 'lobby', { text: '59', tag: 't59' }, 0), null, 'its answer was lost')
+  t.match(out.take(), [['s1', '/talk/room/lobby', { id: 'x-59' }]])
+})
 
 const refused = (code: string): { code: string } => ({ code })
 

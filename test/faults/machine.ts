@@ -12,8 +12,6 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { TroubledProxy } from '../../bench/proxy.js'
 import { Client, type Options, type TransportName } from '../../lib/client/node.js'
-import { Outbox } from '../../lib/client/outbox.js'
-import { Replay } from '../../lib/client/replay.js'
 
 /** `plain`: in order, at most once. `ack`: exactly once while the session lives. `memory`: exactly once with replay. `disk`: the same, and the server is killed. */
 export type Kind = 'plain' | 'ack' | 'memory' | 'disk'
@@ -60,8 +58,8 @@ export async function run({ kind, clients, messages, seed }: Plan): Promise<Outc
       const mine: number[] = []
       heard.push(mine)
       const transports: TransportName[] = [i % 2 === 0 ? 'websocket' : 'long-polling']
-      const client = new Client(lines[i % lines.length]!.url, { ...OPTIONS, transports, ack: kind !== 'plain' })
-      if (kind === 'memory' || kind === 'disk') client.registerExtension('replay', new Replay())
+      const lasting = kind === 'memory' || kind === 'disk'
+      const client = new Client(lines[i % lines.length]!.url, { ...OPTIONS, transports, lasting, ack: kind !== 'plain' })
       listeners.push(client)
       client.subscribe(CHANNEL, ({ data }) => mine.push(data as number))
     }
@@ -69,12 +67,11 @@ export async function run({ kind, clients, messages, seed }: Plan): Promise<Outc
     await Promise.all(listeners.map(client => client.subscribe(CHANNEL, () => {}).ready))
     const publisher = new Client(server.url, OPTIONS)
     listeners.push(publisher)
-    const outbox = new Outbox(publisher)
     await publisher.connect()
     const sent: Promise<unknown>[] = []
     let kills = 0
     for (let n = 0; n < messages; n++) {
-      sent.push(outbox.publish(CHANNEL, n))
+      sent.push(publisher.publish(CHANNEL, n))
       if (random(Math.ceil(messages / 20)) === 0) break_(lines[random(lines.length)]!, random)
       if (kind === 'disk' && n % Math.ceil(messages / 5) === Math.ceil(messages / 7)) {
         kills++

@@ -5,7 +5,7 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { pages } from '../../examples/chat/pages.js'
-import { chatService } from '../../examples/chat/service.js'
+import { chatRules, chatService } from '../../examples/chat/service.js'
 import type { PerihelionOptions } from '../../lib/index.js'
 import { startServer, type TestServer } from './server.js'
 
@@ -14,7 +14,7 @@ const GUARD = 20_000
 
 /** A server with the chat at a path that no page has by heart. @param clock epoch ms, of the chat's limits */
 export async function startChat(t: Test, options: PerihelionOptions = {}, clock?: () => number): Promise<TestServer> {
-  return startServer(t, { path: '/push', ...options }, async app => {
+  return startServer(t, { path: '/push', channels: chatRules, ...options }, async app => {
     chatService(app.bayeux, clock)
     await pages(app, app.bayeux.path)
   })

@@ -4,8 +4,17 @@
 // Does not know: what is said. Everything random comes from one seed.
 
 import { ClientHalf } from '../../bayeux/client.js'
+import type { Memory } from '../../bayeux/client-memory.js'
 import type { ClientOptions, ClientSink, Lane, PeerMessage } from '../../bayeux/client-sink.js'
-import { type Connection, type Ending, Engine, type FrozenMessage, type Sink } from '../../bayeux/index.js'
+import {
+  type ChannelRules,
+  type Connection,
+  type Ending,
+  Engine,
+  type FrozenMessage,
+  type History,
+  type Sink,
+} from '../../bayeux/index.js'
 
 /** A generator of numbers 0 ≤ n < 1, the same for the same seed (mulberry32). */
 export function generator(seed: number): () => number {
@@ -46,13 +55,19 @@ export class World {
   #ids = 0
   #flush = false
 
-  constructor(seed: number, options: Readonly<Record<string, unknown>> = {}) {
+  constructor(
+    seed: number,
+    options: Readonly<Record<string, unknown>> = {},
+    rules: ChannelRules = {},
+    history: History | null = null,
+  ) {
     this.random = generator(seed)
-    this.engine = new Engine(options, {}, this.#sink())
+    this.engine = new Engine(options, rules, this.#sink(), history)
   }
 
-  add(kind: 'http' | 'websocket', options: Partial<ClientOptions> = {}): SimulatedClient {
-    const client = new SimulatedClient(this, kind, options)
+  /** @param memory of what is to outlive its sessions */
+  add(kind: 'http' | 'websocket', options: Partial<ClientOptions> = {}, memory: Memory | null = null): SimulatedClient {
+    const client = new SimulatedClient(this, kind, options, memory)
     this.clients.push(client)
     return client
   }
@@ -173,6 +188,7 @@ function texts(
 export class SimulatedClient implements ClientSink {
   readonly half: ClientHalf
   readonly received: PeerMessage[] = []
+  readonly gaps: string[] = []
   readonly settlements = new Map<string, number>()
   readonly states: string[] = []
   deadline = Number.POSITIVE_INFINITY
@@ -184,8 +200,9 @@ export class SimulatedClient implements ClientSink {
     readonly world: World,
     readonly kind: 'http' | 'websocket',
     options: Partial<ClientOptions>,
+    memory: Memory | null,
   ) {
-    this.half = new ClientHalf(this, kind, options)
+    this.half = new ClientHalf(this, kind, options, memory)
   }
 
   /** An input of the application or of the network. */
@@ -245,6 +262,10 @@ export class SimulatedClient implements ClientSink {
   }
 
   reply(): void {}
+
+  gap(channel: string): void {
+    this.gaps.push(channel)
+  }
 
   settled(id: string): void {
     this.settlements.set(id, (this.settlements.get(id) ?? 0) + 1)

@@ -42,6 +42,7 @@ const wire = await Wire.load(bayeux, shared, {
   identity: () => (me.nick === '' ? null : { nick: me.nick, key: me.key }),
   state: (state, transport) => panels.state(state, shared ? `${transport}, shared` : transport),
   trouble: text => panels.trouble(text),
+  gap: () => panels.say('The server has begun anew: what others said meanwhile is lost.'),
   entered,
   back: sendAll,
   turnedAway: refused => panels.askName(me.nick, refused.message, false),

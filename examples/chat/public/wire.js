@@ -31,6 +31,7 @@ const REASON = 10_000
  * @typedef {object} Events
  * @property {(state: State, transport: string) => void} state
  * @property {(text: string) => void} trouble of the connection, as a sentence
+ * @property {(channel: string) => void} gap what was said meanwhile is kept no more
  * @property {() => {nick: string, key: string} | null} identity asked in each new session; null while there is no name yet
  * @property {(answer: {nick: string, rooms: object[]}) => void} entered in a new session, or by another name
  * @property {() => void} back the session goes on after the connection was lost
@@ -57,7 +58,7 @@ export class Wire {
    * @param {string} path of the Bayeux server @param {boolean} shared one connection for all tabs of this browser @param {Events} on
    */
   static async load(path, shared, on) {
-    if (!shared) return new Wire(new (await import(`${path}/client.mjs`)).Client(path, OPTIONS), on)
+    if (!shared) return new Wire(new (await import(`${path}/client-durable.mjs`)).Client(path, OPTIONS), on)
     await import(`${path}/client-shared.js`)
     return new Wire(new globalThis.Perihelion.SharedClient(path, OPTIONS), on)
   }
@@ -68,6 +69,7 @@ export class Wire {
     this.#on = on
     client.on('state', ({ state, transport }) => this.#changed(state, transport))
     client.on('error', error => on.trouble(TROUBLE[error.code] ?? error.message))
+    client.on('gap', ({ channel }) => on.gap(channel))
   }
 
   /** Whether the server hears us, and knows who we are. */

@@ -4,7 +4,7 @@
 // Does not know: the server, what is subscribed there.
 // Always true: what a callback throws stops nobody else.
 
-import { coveringNames } from '../channels.js'
+import { coveringNames } from '../../../bayeux/covering.js'
 import type { Callback, Handle, Message } from './types.js'
 
 export type Thrown = (exception: unknown, handle: Handle, message: Message) => void

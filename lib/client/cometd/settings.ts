@@ -81,6 +81,7 @@ export function settingsOf(config: Configured, types: readonly string[], on: { a
     reload: on.reload,
     ack: on.ack,
     timesync: false, // an extension
+    lasting: false,
     restore: false,
     replyTimeout: config.maxNetworkDelay,
     callTimeout: Number.POSITIVE_INFINITY, // each call has its own

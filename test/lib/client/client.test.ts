@@ -196,7 +196,7 @@ t.test('a server that refuses for good, kicks or stops rejects and ends all that
 })
 
 t.test('publish is fulfilled with the reply, and rejected with why it failed; before connect it waits', async t => {
-  const rig = new Rig()
+  const rig = new Rig({ lasting: false })
   const early = rig.client.publish('/a', 1)
   await rig.up()
   t.match(await rig.get(early), { successful: true, channel: '/a' })
@@ -213,7 +213,7 @@ t.test('publish is fulfilled with the reply, and rejected with why it failed; be
   t.match(await promise.catch(error => error), { code: 'REFUSED', status: 403, text: 'publish_denied', reply: { id: /\d/ } })
   rig.page.answer = () => 'silence'
   t.equal(await rig.get(rig.client.publish('/a', 1), 11_000), 'TIMEOUT')
-  const broken = await new Rig().up()
+  const broken = await new Rig({ lasting: false }).up()
   const lost = broken.get(broken.client.publish('/a', 1))
   broken.page.open[0]?.end()
   t.equal(await lost, 'CONNECTION_FAILED')

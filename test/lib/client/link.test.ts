@@ -17,6 +17,7 @@ const DEFAULTS: Settings = {
   openTimeout: 4_000,
   upgradeBase: 10_000,
   upgradeMax: 300_000,
+  lasting: true,
   reload: true,
 }
 
@@ -239,7 +240,7 @@ t.test(
 )
 
 t.test('a socket that cannot send any more breaks nothing: it tells its end itself', async t => {
-  const rig = await new Rig().up()
+  const rig = await new Rig({ lasting: false }).up()
   const [socket] = rig.page.open
   socket!.send = () => {
     throw new Error('closing')

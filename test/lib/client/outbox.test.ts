@@ -46,7 +46,7 @@ t.test('through cuts at any moment each message arrives once and in order, and e
     bayeux.on('/a', message => void heard.push(message.data))
     const client = new Client(proxy.url, { ...OPTIONS, transports: [transport] })
     t.teardown(() => client.close())
-    const outbox = new Outbox(client)
+    const outbox = await Outbox.open(client, new MemoryStore())
     await client.connect()
     const settled: Promise<unknown>[] = []
     for (const n of numbers(400)) {
@@ -67,7 +67,7 @@ t.test('a restart of the server with its history on disk doubles nothing', async
   const port = Number(new URL(server.url).port)
   const client = new Client(server.url, OPTIONS)
   t.teardown(() => client.close())
-  const outbox = new Outbox(client)
+  const outbox = await Outbox.open(client, new MemoryStore())
   await client.connect()
   const settled: Promise<unknown>[] = []
   for (const round of [0, 1, 2]) {
@@ -81,38 +81,62 @@ t.test('a restart of the server with its history on disk doubles nothing', async
   t.same(kept, numbers(300))
 })
 
-t.test('what a page leaves behind is published by the next, once', async t => {
+t.test('what a page leaves behind is published by the next, in its order and once', async t => {
   const { url, bayeux } = await startServer(t)
   const heard: unknown[] = []
   bayeux.on('/a', message => void heard.push(message.data))
+  const proxy = await TroubledProxy.open(url)
+  t.teardown(() => proxy.close())
   const store = new MemoryStore()
-  const first = new Client(url)
-  const before = new Outbox(first, { store })
-  await before.loaded
-  await first.connect()
+  const page = new Client(proxy.url, { ...OPTIONS, transports: ['long-polling'] })
+  const before = await Outbox.open(page, store)
+  await page.connect()
   await before.publish('/a', 0)
   t.same(store.entries, [])
-  const lost = store.put
-  await first.close()
-  for (const n of [1, 2]) void before.publish('/a', n).catch(() => {})
-  await lost({ key: 'was-said-already', channel: '/a', data: 'x' })
-  t.equal(store.entries.length, 3)
-  const again = new Client(url)
-  t.teardown(() => again.close())
-  const outbox = new Outbox(again, { store })
+  proxy.cut('whole') // the server has it, the page does not know
+  const unknown = before.publish('/a', 1)
+  const waits = before.publish('/a', 2)
+  while (heard.length < 2) await pause(5)
+  const left = { publisher: store.publisher, entries: [...store.entries] } // as a page that goes leaves it
+  const store2 = Object.assign(new MemoryStore(), left)
+  const ended = Promise.allSettled([unknown, waits])
+  await page.close()
+  await ended
+  const next = new Client(url)
+  t.teardown(() => next.close())
+  const outbox = await Outbox.open(next, store2)
+  t.equal(outbox.size, left.entries.length)
   void outbox.publish('/a', 3)
-  await outbox.loaded
-  await again.connect()
+  await next.connect()
   while (outbox.size > 0) await pause(5)
-  t.same(heard, [0, 1, 2, 'x', 3])
-  t.same(store.entries, [])
+  t.same([...new Set(heard)], [0, 1, 2, 3])
+  t.equal(heard.length, 4, 'once')
+  t.same(store2.entries, [])
 })
 
-t.test('what is refused is rejected and not said again; an outbox has its bounds, and ends with its client', async t => {
+t.test('a closed client rejects what waits, and says it when it connects again', async t => {
+  const { url, bayeux } = await startServer(t)
+  const heard: unknown[] = []
+  bayeux.on('/a', message => void heard.push(message.data))
+  const client = new Client(url, OPTIONS)
+  const outbox = await Outbox.open(client, new MemoryStore())
+  await client.connect()
+  await client.close()
+  await t.rejects(outbox.publish('/a', 1), { code: 'CLOSED' })
+  await t.rejects(outbox.publish('/a', 2), { code: 'CLOSED' })
+  t.equal(outbox.size, 2)
+  await client.connect()
+  while (outbox.size > 0) await pause(5)
+  t.same(heard, [1, 2])
+  await client.close()
+})
+
+t.test('what is refused is rejected and not said again; an outbox has its bounds', async t => {
   const { url, bayeux } = await startServer(t)
   bayeux.policy({ canPublish: (_session, channel) => channel !== '/no' })
   const client = new Client(url)
-  const outbox = new Outbox(client, { max: 3 })
+  const store = new MemoryStore()
+  const outbox = await Outbox.open(client, store, 3)
   const early = [outbox.publish('/a', 1), outbox.publish('/no', 2), outbox.publish('/a', 3)]
   await t.rejects(outbox.publish('/a', 4), { code: 'OUTBOX_FULL' })
   await client.connect()
@@ -122,12 +146,34 @@ t.test('what is refused is rejected and not said again; an outbox has its bounds
     ['fulfilled', 'rejected', 'fulfilled'],
   )
   t.match((results[1] as PromiseRejectedResult).reason, { code: 'REFUSED', status: 403, text: 'publish_denied' })
+  t.same(store.entries, [])
+  t.throws(() => outbox.publish('/a', 1n), { name: 'TypeError' })
+  await t.rejects(Outbox.open(client, store), { name: 'TypeError' }, 'it is connected')
   await client.close()
-  const late = outbox.publish('/a', 5)
+  await t.rejects(Outbox.open(client, store), { name: 'TypeError' }, 'it has one')
+})
+
+t.test('more than are said at a time wait, and arrive in order', async t => {
+  const { url, bayeux } = await startServer(t, { trusted: true })
+  const heard: unknown[] = []
+  bayeux.on('/a', message => void heard.push(message.data))
+  const client = new Client(url)
+  t.teardown(() => client.close())
+  const outbox = await Outbox.open(client, new MemoryStore())
+  const settled = numbers(1_000).map(n => outbox.publish('/a', n))
   await client.connect()
-  t.match(await late, { successful: true })
-  await client.close()
-  t.throws(() => outbox.publish('/a', 1n))
+  await Promise.all(settled)
+  t.same(heard, numbers(1_000))
+})
+
+t.test('a store that fails costs what outlives the page, nothing else', async t => {
+  const { url } = await startServer(t)
+  const fails = () => Promise.reject(new Error('no store'))
+  const client = new Client(url)
+  t.teardown(() => client.close())
+  const outbox = await Outbox.open(client, { load: fails, name: fails, put: fails, remove: fails })
+  await client.connect()
+  t.match(await outbox.publish('/a', 1), { successful: true })
 })
 
 t.test('with a server that knows no keys, a message of unknown fate is rejected', async t => {
@@ -136,11 +182,13 @@ t.test('with a server that knows no keys, a message of unknown fate is rejected'
   t.teardown(() => proxy.close())
   const client = new Client(proxy.url, OPTIONS)
   t.teardown(() => client.close())
-  const outbox = new Outbox(client)
+  const store = new MemoryStore()
+  const outbox = await Outbox.open(client, store)
   await client.connect()
   proxy.set('deaf')
   const lost = outbox.publish('/a', 1)
   await t.rejects(lost, { code: /TIMEOUT|CONNECTION_FAILED/ })
+  t.same(store.entries, [], 'nor said by the next page')
   proxy.set('none')
   t.match(await outbox.publish('/a', 2), { successful: true })
 })

@@ -6,6 +6,7 @@ import { Client, type Options } from '../../../lib/client/client.js'
 import { Hub } from '../../../lib/client/hub.js'
 import type { Settings } from '../../../lib/client/line.js'
 import { SharedLine } from '../../../lib/client/shared-line.js'
+import { MemoryHistory } from '../../../lib/history/memory.js'
 import { outcome } from '../../support/outcome.js'
 import { NOTHING_LEFT, Page } from '../../support/page.js'
 import { turn, World } from '../../support/world.js'
@@ -19,12 +20,18 @@ const SETTINGS: Settings = {
   openTimeout: 4_000,
   upgradeBase: 10_000,
   upgradeMax: 300_000,
+  lasting: true,
   reload: true,
 }
 
 /** A worker and its tabs. Messages of a port take a turn of the event loop or two. */
 class Office {
-  readonly world = new World(1, { timeout: 30_000, maxInterval: 120_000, trustClientSession: true })
+  readonly world = new World(
+    1,
+    { timeout: 30_000, maxInterval: 120_000, trustClientSession: true },
+    { '/kept/**': { history: { messages: 100, age: 3_600_000 } } },
+    new MemoryHistory({ messages: 1_000, bytes: 1e6 }),
+  )
   /** What the worker has: the network is here. */
   readonly page = new Page(this.world)
   readonly hub: Hub
@@ -231,6 +238,48 @@ t.test(
     t.strictSame(one.heard, [1, 2])
   },
 )
+
+t.test('what a tab missed, or asks for of the past, comes to it alone, and once', async t => {
+  const office = new Office(t)
+  const one = await office.tab().up('/kept/a')
+  const two = await office.tab().up('/kept/a')
+  office.publish('/kept/a', 1)
+  await office.pass()
+  one.page.tell('leave')
+  await office.pass()
+  office.publish('/kept/a', 2)
+  await office.pass()
+  t.strictSame([one.heard, two.heard], [[1], [1, 2]])
+  one.page.tell('back')
+  await office.pass()
+  office.publish('/kept/a', 3)
+  await office.pass()
+  t.strictSame(
+    [one.heard, two.heard],
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+    ],
+  )
+  const three = await office.tab().up()
+  three.client.subscribe('/kept/a', ({ data }) => three.heard.push(data), { from: 'all' })
+  await office.pass()
+  t.strictSame(
+    [one.heard, two.heard, three.heard],
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ],
+  )
+  for (const tab of [one, two, three]) tab.page.tell('leave')
+  await office.pass()
+  office.publish('/kept/a', 4)
+  t.strictSame(office.stats, { sessions: 0, subscriptions: 0 })
+  two.page.tell('back')
+  await office.pass()
+  t.strictSame(two.heard, [1, 2, 3, 4], 'also in another session')
+})
 
 /** Locks as the browser has them, for tabs that can be killed. */
 class Locks {

@@ -1,7 +1,7 @@
 // Which subscriptions a channel's messages are for.
 
 import t from 'tap'
-import { coveringNames } from '../../../lib/client/channels.js'
+import { coveringNames } from '../../bayeux/covering.js'
 
 t.test('a channel is covered by itself, the star beside it, and the double stars above it', t => {
   t.strictSame(coveringNames('/a/b').toSorted(), ['/**', '/a/*', '/a/**', '/a/b'])

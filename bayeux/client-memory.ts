@@ -1,0 +1,113 @@
+// What a client remembers beyond its sessions: where each subscription is in the server's history, and by what the server knows its publishes again.
+//
+// Knows: what is negotiated for it, what is said of it in messages, which messages are new to which subscription, when something is missing.
+// Does not know: sessions, transports, when something is said again (client.ts); what the server keeps (replay.ts, dedupe.ts).
+// Always true: a place is that of a message which was given to the application, or is about to be.
+// Source: guarantees G4 and G5; docs/delivery.md.
+
+import { coveringNames } from './covering.js'
+
+/** Of one message: `id` grows over all channels of one life of the history, which is its `epoch`. */
+export interface Place {
+  readonly id: number
+  readonly epoch: string
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+export class Memory {
+  readonly #publisher: string
+  /** By channel or pattern as it is subscribed to; null: not known yet, where the present is. */
+  #places = new Map<string, Place | null>()
+  /** What the server of this session can do. */
+  #tellsPlaces = false
+  #dedupes = false
+
+  /** @param publisher at random, known to nobody else: 22 to 64 letters, digits, `-`, `_` */
+  constructor(publisher: string) {
+    this.#publisher = publisher
+  }
+
+  /** What a page that is loaded after this one needs. */
+  save(): Json {
+    return { places: Object.fromEntries(this.#places), told: this.#tellsPlaces, dedupes: this.#dedupes }
+  }
+
+  restore(saved: Json): void {
+    this.#places = new Map(Object.entries((saved['places'] ?? {}) as Record<string, Place | null>))
+    this.#tellsPlaces = saved['told'] === true
+    this.#dedupes = saved['dedupes'] === true
+  }
+
+  /** The application has closed: it begins anew. */
+  clear(): void {
+    this.#places.clear()
+  }
+
+  /** Where a subscription is, which is remembered from now on; null: not known yet. */
+  placeOf(name: string): Place | null {
+    const place = this.#places.get(name) ?? null
+    this.#places.set(name, place)
+    return place
+  }
+
+  forget(name: string): void {
+    this.#places.delete(name)
+  }
+
+  /** What a handshake asks for, in its `ext`. */
+  greeting(): Json {
+    return { replay: {}, dropped: true, dedupe: { publisher: this.#publisher } }
+  }
+
+  /** @param ext of the reply to a handshake */
+  welcomed(ext: Json): void {
+    this.#tellsPlaces = typeof (ext['replay'] as { epoch?: unknown } | undefined)?.epoch === 'string'
+    this.#dedupes = ext['dedupe'] === true
+  }
+
+  /** Whether a publish may be said again when its fate is not known: the server does it once. */
+  knowsAgain(channel: string): boolean {
+    return this.#dedupes && !/^\/(?:meta|service)\//.test(channel)
+  }
+
+  /** The `ext` of a publish, or of a subscribe: behind the last message, without one where the application wishes, else with new messages. JSON. */
+  extended(text: string, id: string, channel: string, names: readonly string[]): string {
+    const ext = JSON.parse(text) as Json
+    if (this.knowsAgain(channel)) return JSON.stringify({ dedupe: { key: `${this.#publisher} ${id}` }, ...ext })
+    if (!this.#tellsPlaces || channel !== '/meta/subscribe') return text
+    const wish = ext['replay'] as Json | undefined
+    const asked = names.map(name => [name, this.placeOf(name) ?? wish?.[name] ?? { now: true }])
+    return JSON.stringify({ ...ext, replay: Object.fromEntries(asked) })
+  }
+
+  /** The reply to a subscribe tells where each begins. @returns those before which something is missing */
+  begun(names: readonly string[], ext: Json): readonly string[] {
+    return names.filter(name => {
+      const told = (ext['replay'] as Json | undefined)?.[name]
+      const before = this.#places.get(name)
+      const whole = (told as { recovered?: unknown } | undefined)?.recovered !== false
+      if (isPlace(told) && (!before || !whole)) this.#places.set(name, { id: told.id, epoch: told.epoch })
+      return before && !whole
+    })
+  }
+
+  /** @returns the channels and patterns to whose subscriptions a message is new; null where there is none, or the server tells no places */
+  fresh(channel: string, ext: Json): readonly string[] | null {
+    const place = ext['replay']
+    if (!isPlace(place)) return null
+    const names = coveringNames(channel).filter(name => this.#places.has(name))
+    if (names.length === 0) return null
+    return names.filter(name => {
+      const before = this.#places.get(name)
+      if (before && before.epoch === place.epoch && before.id >= place.id) return false
+      this.#places.set(name, place)
+      return true
+    })
+  }
+}
+
+function isPlace(value: unknown): value is Place {
+  const { id, epoch } = (value ?? {}) as Partial<Place>
+  return typeof id === 'number' && typeof epoch === 'string'
+}

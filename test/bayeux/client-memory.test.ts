@@ -1,0 +1,131 @@
+// What a client remembers beyond its sessions: what it asks for, what it hears once, what it says again.
+
+import fc from 'fast-check'
+import t from 'tap'
+import { Memory } from '../../bayeux/client-memory.js'
+import { MemoryHistory } from '../../lib/history/memory.js'
+import { World } from '../support/world.js'
+
+const PUBLISHER = 'abcdefghijklmnopqrstuvwxyz'
+const ABLE = { replay: { epoch: 'e' }, dedupe: true }
+
+function able(ext: object = ABLE): Memory {
+  const memory = new Memory(PUBLISHER)
+  memory.welcomed(ext as Record<string, unknown>)
+  return memory
+}
+
+const asked = (memory: Memory, names: string[], ext = {}) =>
+  JSON.parse(memory.extended(JSON.stringify(ext), '7', '/meta/subscribe', names))
+const said = (memory: Memory, channel: string, ext = {}) => JSON.parse(memory.extended(JSON.stringify(ext), '7', channel, []))
+const at = (id: number, epoch = 'e') => ({ replay: { id, epoch } })
+
+t.test('a server that cannot is asked for nothing in later messages', t => {
+  t.strictSame(able().greeting(), { replay: {}, dropped: true, dedupe: { publisher: PUBLISHER } })
+  for (const ext of [{}, { replay: true }, { replay: { epoch: 7 } }, { dedupe: 'yes' }]) {
+    const memory = able(ext)
+    t.strictSame(asked(memory, ['/a']), {})
+    t.strictSame(said(memory, '/a', { k: 1 }), { k: 1 })
+    t.notOk(memory.knowsAgain('/a'))
+  }
+  t.equal(able({}).fresh('/a', {}), null, 'and its messages are new to all')
+  t.end()
+})
+
+t.test('a publish has a key, which the application may give itself; what ends at the server has none', t => {
+  const memory = able()
+  t.strictSame(said(memory, '/a', { k: 1 }), { dedupe: { key: `${PUBLISHER} 7` }, k: 1 })
+  t.strictSame(said(memory, '/a', { dedupe: { key: 'mine' } }), { dedupe: { key: 'mine' } })
+  for (const channel of ['/service/a', '/meta/connect']) t.strictSame(said(memory, channel), {})
+  t.end()
+})
+
+t.test('a subscription goes on behind the last message; without one as the application wishes, else with new ones', t => {
+  const memory = able()
+  t.strictSame(asked(memory, ['/a', '/b'], { replay: { '/b': -2 }, k: 1 }), {
+    k: 1,
+    replay: { '/a': { now: true }, '/b': -2 },
+  })
+  t.strictSame(memory.begun(['/a', '/b'], { replay: { '/a': { id: 5, epoch: 'e', recovered: true } } }), [])
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 5, epoch: 'e' } } }, 'the reply said where it began')
+  t.strictSame(memory.fresh('/a', at(6)), ['/a'])
+  t.strictSame(memory.fresh('/a', at(6)), [], 'once')
+  t.equal(memory.fresh('/c', at(6)), null, 'what nobody has subscribed to is the caller’s to judge')
+  t.strictSame(asked(memory, ['/a'], { replay: { '/a': -2 } }), { replay: { '/a': { id: 6, epoch: 'e' } } })
+  t.strictSame(memory.fresh('/a', at(2, 'f')), ['/a'], 'another life of the history begins anew')
+  memory.forget('/a')
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { now: true } } })
+  memory.clear()
+  t.strictSame(asked(memory, ['/b']), { replay: { '/b': { now: true } } })
+  t.end()
+})
+
+t.test('something is missing where a subscription that had a place could not be recovered', t => {
+  const memory = able()
+  asked(memory, ['/a', '/b'])
+  const told = { replay: { '/a': { id: 5, epoch: 'e', recovered: false }, '/b': 'nonsense' } }
+  t.strictSame(memory.begun(['/a', '/b', '/c'], told), [], 'nothing was heard before')
+  memory.fresh('/a', at(9))
+  t.strictSame(memory.begun(['/a'], { replay: { '/a': { id: 0, epoch: 'f', recovered: false } } }), ['/a'])
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 0, epoch: 'f' } } }, 'and goes on where the reply says')
+  t.end()
+})
+
+t.test('a page that is loaded anew goes on with what the one before knew; what is broken is nothing', t => {
+  const memory = able()
+  asked(memory, ['/a', '/b'])
+  memory.fresh('/a', at(6))
+  const next = new Memory('another')
+  next.restore(JSON.parse(JSON.stringify(memory.save())))
+  t.strictSame(asked(next, ['/a', '/b']), { replay: { '/a': { id: 6, epoch: 'e' }, '/b': { now: true } } })
+  t.ok(next.knowsAgain('/a'))
+  next.restore({})
+  t.strictSame(asked(next, ['/a']), {})
+  t.end()
+})
+
+const RULES = { '/numbers/**': { history: { messages: 10_000, age: 3_600_000 } } }
+const OPTIONS = { timeout: 3_000, maxInterval: 2_000, maxSessionsPerBrowser: -1 }
+const everyKind = fc.array(fc.constantFrom('http' as const, 'websocket' as const), { minLength: 1, maxLength: 4 })
+
+t.test('through cuts and lost sessions all is heard once and in order, and done once, whatever the transport', t => {
+  let renewed = 0
+  fc.assert(
+    fc.property(fc.integer(), everyKind, fc.constantFrom('http' as const, 'websocket' as const), (seed, kinds, kind) => {
+      const world = new World(seed, OPTIONS, RULES, new MemoryHistory({ messages: 100_000, bytes: 1e9 }))
+      const subscribers = kinds.map(each => world.add(each, {}, new Memory(`${PUBLISHER}${world.clients.length}`)))
+      const publisher = world.add(kind, {}, new Memory(PUBLISHER))
+      for (const client of world.clients) client.do((half, now) => half.handshake(now))
+      for (const client of subscribers) client.do((half, now) => half.subscribe(['/numbers/*', '/numbers/**'], now))
+      world.run(1_000)
+      world.losses = 0.05
+      const ids: (string | null)[] = []
+      for (let i = 0; i < 60; i++) {
+        ids.push(publisher.do((half, now) => half.publish('/numbers/all', i, now)))
+        if (world.random() < 0.1) world.clients[Math.floor(world.random() * world.clients.length)]!.cut()
+        if (world.random() < 0.1)
+          for (const session of world.engine.server.sessions())
+            if (world.random() < 0.3) {
+              renewed++
+              world.engine.server.expire(session, world.now)
+            }
+        world.run(Math.floor(world.random() * 200))
+      }
+      world.losses = 0
+      world.run(400_000)
+      const all = JSON.stringify(Array.from({ length: 60 }, (_, i) => i))
+      const done = world.engine.server.history('/numbers/all', 0, 1_000)
+      return (
+        JSON.stringify(done.entries.map(({ json }) => JSON.parse(json).data)) === all &&
+        subscribers.every(
+          ({ received, gaps }) => JSON.stringify(received.map(({ data }) => data)) === all && gaps.length === 0,
+        ) &&
+        ids.every(id => id !== null && publisher.settlements.get(id) === 1) &&
+        world.faults.length === 0
+      )
+    }),
+    { numRuns: 80 },
+  )
+  t.ok(renewed > 100, `${renewed} sessions were lost`)
+  t.end()
+})
