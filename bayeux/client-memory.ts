@@ -19,6 +19,8 @@ export class Memory {
   readonly #publisher: string
   /** By channel or pattern as it is subscribed to; null: not known yet, where the present is. */
   #places = new Map<string, Place | null>()
+  /** From where subscriptions were asked to go on, until the server has said whether they can: messages may come, and its reply get lost. */
+  readonly #asked = new Map<string, Place>()
   /** What the server of this session can do. */
   #tellsPlaces = false
   #dedupes = false
@@ -42,6 +44,7 @@ export class Memory {
   /** The application has closed: it begins anew. */
   clear(): void {
     this.#places.clear()
+    this.#asked.clear()
   }
 
   /** Where a subscription is, which is remembered from now on; null: not known yet. */
@@ -53,6 +56,7 @@ export class Memory {
 
   forget(name: string): void {
     this.#places.delete(name)
+    this.#asked.delete(name)
   }
 
   /** What a handshake asks for, in its `ext`. */
@@ -77,34 +81,45 @@ export class Memory {
     if (this.knowsAgain(channel)) return JSON.stringify({ dedupe: { key: `${this.#publisher} ${id}` }, ...ext })
     if (!this.#tellsPlaces || channel !== '/meta/subscribe') return text
     const wish = ext['replay'] as Json | undefined
-    const asked = names.map(name => [name, this.placeOf(name) ?? wish?.[name] ?? { now: true }])
-    return JSON.stringify({ ...ext, replay: Object.fromEntries(asked) })
-  }
-
-  /** The reply to a subscribe tells where each begins. @returns those before which something is missing */
-  begun(names: readonly string[], ext: Json): readonly string[] {
-    return names.filter(name => {
-      const told = (ext['replay'] as Json | undefined)?.[name]
-      const before = this.#places.get(name)
-      const whole = (told as { recovered?: unknown } | undefined)?.recovered !== false
-      if (isPlace(told) && (!before || !whole)) this.#places.set(name, { id: told.id, epoch: told.epoch })
-      return before && !whole
+    const starts = names.map(name => {
+      const from = this.#asked.get(name) ?? this.placeOf(name)
+      if (from !== null) this.#asked.set(name, from)
+      return [name, from ?? wish?.[name] ?? { now: true }]
     })
+    return JSON.stringify({ ...ext, replay: Object.fromEntries(starts) })
   }
 
-  /** @returns the channels and patterns to whose subscriptions a message is new; null where there is none, or the server tells no places */
-  fresh(channel: string, ext: Json): readonly string[] | null {
+  /** The reply to a subscribe tells where each begins. `gap` is told those before which something is missing. */
+  begun(names: readonly string[], ext: Json, gap: (name: string) => void): void {
+    for (const name of names) {
+      const told = (ext['replay'] as Json | undefined)?.[name]
+      const whole = (told as { recovered?: unknown } | undefined)?.recovered !== false
+      if (this.#asked.delete(name) && !whole) gap(name)
+      const before = this.#places.get(name)
+      const isAhead = before && isPlace(told) && (whole || isBehind(told, before)) // messages came before the reply
+      if (isPlace(told) && !isAhead) this.#places.set(name, { id: told.id, epoch: told.epoch })
+    }
+  }
+
+  /** `gap` is told those before which something is missing, as another history has begun. @returns the channels and patterns to whose subscriptions a message is new; null where there is none, or the server tells no places */
+  fresh(channel: string, ext: Json, gap: (name: string) => void): readonly string[] | null {
     const place = ext['replay']
     if (!isPlace(place)) return null
     const names = coveringNames(channel).filter(name => this.#places.has(name))
     if (names.length === 0) return null
     return names.filter(name => {
       const before = this.#places.get(name)
-      if (before && before.epoch === place.epoch && before.id >= place.id) return false
+      if (before && isBehind(place, before)) return false
+      if (before && before.epoch !== place.epoch && this.#asked.delete(name)) gap(name)
       this.#places.set(name, place)
       return true
     })
   }
+}
+
+/** Whether what is at a place was heard by one who is at another. */
+function isBehind(place: Place, { id, epoch }: Place): boolean {
+  return place.epoch === epoch && place.id <= id
 }
 
 function isPlace(value: unknown): value is Place {

@@ -558,7 +558,7 @@ export class ClientHalf {
       this.#requeue(entry)
     } else if (!lost || entry.role !== 'restore') {
       if (ok && stale && entry.channels.length > 0) this.#restore = true
-      if (ok) for (const name of this.#memory?.begun(entry.channels, record(reply.ext)) ?? []) this.#sink.gap?.(name, 0)
+      if (ok) this.#memory?.begun(entry.channels, record(reply.ext), name => this.#sink.gap?.(name, 0))
       this.#sink.reply(reply)
       if (ok && entry.role === 'call') {
         entry.by = now + this.#options.callTimeout
@@ -581,7 +581,7 @@ export class ClientHalf {
       return this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
     }
     if (typeof ext.dropped === 'number') this.#sink.gap?.(message.channel, ext.dropped)
-    const names = this.#memory?.fresh(message.channel, ext)
+    const names = this.#memory?.fresh(message.channel, ext, name => this.#sink.gap?.(name, 0))
     if (names?.length !== 0) this.#sink.message(message.channel, message, names)
   }
 

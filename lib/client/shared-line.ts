@@ -323,7 +323,7 @@ export class SharedLine implements Line {
   }
 
   #deliver(delivery: PeerMessage): void {
-    const names = this.#memory.fresh(delivery.channel, extOf(delivery) ?? {})
+    const names = this.#memory.fresh(delivery.channel, extOf(delivery) ?? {}, () => {}) // the worker tells of gaps
     const message = names?.length === 0 ? null : this.#on.incoming(delivery)
     if (typeof message?.channel === 'string') this.#on.message(message, names)
   }

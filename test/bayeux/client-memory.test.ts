@@ -28,9 +28,21 @@ t.test('a server that cannot is asked for nothing in later messages', t => {
     t.strictSame(said(memory, '/a', { k: 1 }), { k: 1 })
     t.notOk(memory.knowsAgain('/a'))
   }
-  t.equal(able({}).fresh('/a', {}), null, 'and its messages are new to all')
+  t.equal(hearing(able({})).fresh('/a', {}), null, 'and its messages are new to all')
   t.end()
 })
+
+/** The same, and which gaps were told. */
+function hearing(memory: Memory) {
+  const gaps: string[] = []
+  const gap = (name: string): void => void gaps.push(name)
+  return {
+    gaps: () => gaps.splice(0),
+    fresh: (channel: string, ext: Record<string, unknown>) => memory.fresh(channel, ext, gap),
+    begun: (name: string, id: number, epoch: string, recovered = true) =>
+      memory.begun([name], { replay: { [name]: { id, epoch, recovered } } }, gap),
+  }
+}
 
 t.test('a publish has a key, which the application may give itself; what ends at the server has none', t => {
   const memory = able()
@@ -42,39 +54,74 @@ t.test('a publish has a key, which the application may give itself; what ends at
 
 t.test('a subscription goes on behind the last message; without one as the application wishes, else with new ones', t => {
   const memory = able()
+  const { fresh, begun, gaps } = hearing(memory)
   t.strictSame(asked(memory, ['/a', '/b'], { replay: { '/b': -2 }, k: 1 }), {
     k: 1,
     replay: { '/a': { now: true }, '/b': -2 },
   })
-  t.strictSame(memory.begun(['/a', '/b'], { replay: { '/a': { id: 5, epoch: 'e', recovered: true } } }), [])
+  begun('/a', 5, 'e')
   t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 5, epoch: 'e' } } }, 'the reply said where it began')
-  t.strictSame(memory.fresh('/a', at(6)), ['/a'])
-  t.strictSame(memory.fresh('/a', at(6)), [], 'once')
-  t.equal(memory.fresh('/c', at(6)), null, 'what nobody has subscribed to is the caller’s to judge')
+  begun('/a', 5, 'e')
+  t.strictSame(fresh('/a', at(6)), ['/a'])
+  t.strictSame(fresh('/a', at(6)), [], 'once')
+  t.equal(fresh('/c', at(6)), null, 'what nobody has subscribed to is the caller’s to judge')
   t.strictSame(asked(memory, ['/a'], { replay: { '/a': -2 } }), { replay: { '/a': { id: 6, epoch: 'e' } } })
-  t.strictSame(memory.fresh('/a', at(2, 'f')), ['/a'], 'another life of the history begins anew')
   memory.forget('/a')
   t.strictSame(asked(memory, ['/a']), { replay: { '/a': { now: true } } })
   memory.clear()
   t.strictSame(asked(memory, ['/b']), { replay: { '/b': { now: true } } })
+  t.strictSame(gaps(), [])
   t.end()
 })
 
 t.test('something is missing where a subscription that had a place could not be recovered', t => {
   const memory = able()
+  const { fresh, begun, gaps } = hearing(memory)
   asked(memory, ['/a', '/b'])
-  const told = { replay: { '/a': { id: 5, epoch: 'e', recovered: false }, '/b': 'nonsense' } }
-  t.strictSame(memory.begun(['/a', '/b', '/c'], told), [], 'nothing was heard before')
-  memory.fresh('/a', at(9))
-  t.strictSame(memory.begun(['/a'], { replay: { '/a': { id: 0, epoch: 'f', recovered: false } } }), ['/a'])
+  begun('/a', 5, 'e', false)
+  memory.begun(['/b', '/c'], { replay: { '/b': 'nonsense' } }, t.fail)
+  t.strictSame(gaps(), [], 'nothing was heard before')
+  fresh('/a', at(9))
+  asked(memory, ['/a'])
+  begun('/a', 0, 'f', false)
+  t.strictSame(gaps(), ['/a'])
   t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 0, epoch: 'f' } } }, 'and goes on where the reply says')
+  t.end()
+})
+
+t.test('a gap is told once, also when messages come and the reply to the subscribe is late or lost', t => {
+  for (const isLost of [true, false]) {
+    const memory = able()
+    const { fresh, begun, gaps } = hearing(memory)
+    asked(memory, ['/a'])
+    begun('/a', 5, 'e')
+    asked(memory, ['/a'])
+    t.strictSame(fresh('/a', at(1, 'f')), ['/a'])
+    t.strictSame(gaps(), ['/a'], 'another epoch says it before the reply does')
+    if (isLost) t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 1, epoch: 'f' } } })
+    begun('/a', isLost ? 1 : 0, 'f', isLost)
+    t.strictSame(fresh('/a', at(1, 'f')), [])
+    t.strictSame(fresh('/a', at(2, 'f')), ['/a'])
+    t.strictSame(gaps(), [])
+  }
+  const memory = able()
+  const { fresh, begun, gaps } = hearing(memory)
+  asked(memory, ['/a'])
+  begun('/a', 5, 'e')
+  asked(memory, ['/a'])
+  t.strictSame(fresh('/a', at(60)), ['/a'])
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 5, epoch: 'e' } } }, 'whether something is missing was not said')
+  begun('/a', 59, 'e', false)
+  t.strictSame(gaps(), ['/a'])
+  t.strictSame([fresh('/a', at(60)), fresh('/a', at(61))], [[], ['/a']])
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 61, epoch: 'e' } } })
   t.end()
 })
 
 t.test('a page that is loaded anew goes on with what the one before knew; what is broken is nothing', t => {
   const memory = able()
   asked(memory, ['/a', '/b'])
-  memory.fresh('/a', at(6))
+  hearing(memory).fresh('/a', at(6))
   const next = new Memory('another')
   next.restore(JSON.parse(JSON.stringify(memory.save())))
   t.strictSame(asked(next, ['/a', '/b']), { replay: { '/a': { id: 6, epoch: 'e' }, '/b': { now: true } } })
