@@ -83,7 +83,7 @@ export interface ClientSink {
   random(): number
   /** May add to a message (`ext`, application fields) before it is made into JSON; sees handshake and connect too. */
   outgoing?(message: Record<string, unknown>): void
-  /** Sees each message first, and gives what is to be heard in its place; null for nothing. */
+  /** Sees each message first, a delivery when it is given, and gives what is to be heard in its place; null for nothing. */
   incoming?(message: PeerMessage): PeerMessage | null
   /** A subscription that could not be made again in a new session is no more. */
   unrestored?(channel: string, code: ClientFailure, reply: PeerMessage | null): void

@@ -240,10 +240,13 @@ export class ClientHalf {
     if (!Array.isArray(envelope)) this.#lose(lane, 'REPLY_INVALID', now, text.slice(0, 80))
     else {
       const poll = this.#poll
-      const messages = this.#heard(envelope)
       this.#busy = true // what the application sends meanwhile leaves in one envelope afterwards
       try {
-        for (const message of messages) this.#accept(message, now, lane)
+        // A connect reply comes last: some put it in front of what it numbers.
+        for (const isLast of [false, true])
+          for (const message of envelope)
+            if (typeof message?.channel === 'string' && (message.channel === '/meta/connect') === isLast)
+              this.#accept(message, now, lane)
       } finally {
         this.#busy = false
       }
@@ -462,41 +465,35 @@ export class ClientHalf {
 
   // Receiving
 
-  /** What of an envelope are messages, after the application's extensions. A connect reply comes last: some put it in front of what it numbers. */
-  #heard(envelope: readonly unknown[]): PeerMessage[] {
-    const messages: PeerMessage[] = []
-    const connects: PeerMessage[] = []
-    for (const message of envelope) {
-      if (typeof (message as PeerMessage | null)?.channel !== 'string') continue
-      const heard = (this.#sink.incoming ? this.#sink.incoming(message as PeerMessage) : message) as PeerMessage | null
-      if (typeof heard?.channel !== 'string') continue
-      if (heard.channel === '/meta/connect') connects.push(heard)
-      else messages.push(heard)
+  #accept(raw: PeerMessage, now: number, lane: Lane | undefined): void {
+    const { channel } = raw
+    const entry = this.#sent.get(raw.id as string)
+    // Some servers echo the data of a publish in its reply.
+    const echoes = entry?.role === 'plain' && entry.channel === channel && typeof raw.successful === 'boolean'
+    if (raw.data !== undefined && !channel.startsWith('/meta/') && !echoes) {
+      if (!this.#clientId) return
+      if (this.#ack === null || (this.#kind === 'http' && lane === 'other')) this.#deliver(raw)
+      else this.#held.push(raw) // nobody sees it before it counts, as it may have to come again
+      return
     }
-    return [...messages, ...connects]
-  }
-
-  #accept(message: PeerMessage, now: number, lane: Lane | undefined): void {
-    const { channel, data } = message
-    const id = message.id as string
+    const message = this.#through(raw)
+    if (message === null) return
+    const { id } = message
     const poll = this.#poll
-    const entry = this.#sent.get(id)
     if (channel === '/meta/handshake' || channel === '/meta/connect') {
-      // The reply to a connect given up: what came with it in an ack session was not acknowledged and comes again.
-      if (!poll || poll.id !== id || poll.channel !== channel) this.#held = []
-      else this.#beaten(message, poll, now)
+      if (poll?.channel === channel && poll.id === id) this.#beaten(message, poll, now)
+      else this.#held = [] // A connect was given up: what came with it in an ack session was not acknowledged and comes again.
     } else if (channel === '/meta/disconnect' && (id ?? null) === null) {
       if (!this.#clientId) return
       this.#release()
       this.#close('KICKED')
-    } else if (data === undefined || channel.startsWith('/meta/')) {
-      if (entry) this.#answered(entry, message, now)
-    } else if (entry?.role === 'plain' && entry.channel === channel && typeof message.successful === 'boolean') {
-      this.#answered(entry, message, now) // a server that echoes the data of a publish in its reply
-    } else if (this.#clientId) {
-      if (this.#ack === null || (this.#kind === 'http' && lane === 'other')) this.#deliver(message)
-      else this.#held.push(message)
-    }
+    } else if (entry) this.#answered(entry, message, now)
+  }
+
+  /** What the application's extensions make of a message. */
+  #through(message: PeerMessage): PeerMessage | null {
+    const heard = this.#sink.incoming ? this.#sink.incoming(message) : message
+    return typeof heard?.channel === 'string' ? heard : null
   }
 
   #beaten(reply: PeerMessage, poll: Poll, now: number): void {
@@ -572,17 +569,19 @@ export class ClientHalf {
     else if (lost || reconnect === 'handshake') this.renew(now, reply)
   }
 
-  #deliver(message: PeerMessage): void {
+  #deliver(raw: PeerMessage): void {
+    const { dropped } = record(raw.ext)
+    if (typeof dropped === 'number') this.#sink.gap?.(raw.channel, dropped)
+    const names = this.#memory?.fresh(raw.channel, record(raw.ext), name => this.#sink.gap?.(name, 0))
+    const message = names?.length === 0 ? null : this.#through(raw)
+    if (message === null) return
+    const { channel } = message
     const id = message.id as string
-    const ext = record(message.ext)
     const call = this.#calls.get(id) ?? this.#sent.get(id)
-    if (call?.role === 'call' && call.channel === message.channel) {
+    if (call?.role === 'call' && call.channel === channel) {
       this.#calls.delete(id)
-      return this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
-    }
-    if (typeof ext.dropped === 'number') this.#sink.gap?.(message.channel, ext.dropped)
-    const names = this.#memory?.fresh(message.channel, ext, name => this.#sink.gap?.(name, 0))
-    if (names?.length !== 0) this.#sink.message(message.channel, message, names)
+      this.#settle(call, message.successful === false ? 'REFUSED' : null, message)
+    } else this.#sink.message(channel, message, names)
   }
 
   #release(): void {

@@ -1548,6 +1548,32 @@ t.test('incoming sees each message first, and says what is heard in its place', 
   t.end()
 })
 
+t.test('incoming sees of an ack session only what is given, once: not what is given up and comes again', t => {
+  const one = { channel: '/a', data: 1 }
+  for (const apart of [false, true]) {
+    const pair = new Pair('websocket').up({ ext: { ack: true } })
+    const seen: unknown[] = []
+    Object.assign(pair.sink, {
+      incoming: (message: PeerMessage) => {
+        if (message.data !== undefined) seen.push(message.data)
+        return message
+      },
+    })
+    const late = { channel: '/meta/connect', id: pair.last('/meta/connect').id, successful: true, ext: { ack: 2 } }
+    pair.half.check(2, 4_000)
+    if (apart) pair.receive(3, 'other', one).receive(3, 'other', late)
+    else pair.receive(3, 'other', one, late)
+    t.strictSame(seen, [])
+    pair.answer('/meta/connect', 4, { ext: { ack: 3 } }, one as Json)
+    t.strictSame(seen, [1])
+    t.strictSame(
+      pair.sink.events('message').map(([, , data]) => data),
+      [1],
+    )
+  }
+  t.end()
+})
+
 t.test('restore: false: subscriptions end with their session, those that wait are for the next', t => {
   const pair = new Pair('http', { restore: false }).up({}, '/a')
   pair.answer('/meta/connect', 1, FORGOTTEN)
