@@ -18,6 +18,7 @@ import type { Question } from './policy.js'
 import type { Waiter } from './publish.js'
 import { type ChannelRules, Rules } from './rules.js'
 import type { Session } from './session.js'
+import { SharedMessages } from './shared.js'
 import type { Sink } from './sink.js'
 import { timestampOf } from './timestamp.js'
 import { type Channel, type Listener, Tree } from './tree.js'
@@ -48,8 +49,9 @@ export class Core {
   doomed: Session[] = []
   /** The place of the kept message that was fanned out last. */
   published = 0
-  /** Sessions that replay and have room for more. */
+  /** Sessions that replay and have room for more; and the messages that they get. */
   readonly replaying = new Set<Session>()
+  readonly shared = new SharedMessages()
   trimAt = Number.POSITIVE_INFINITY
   /** Messages that a durable history has not kept yet, in the order of their places. */
   unkept: Unkept[] = []
@@ -89,7 +91,10 @@ export class Core {
     readonly history: History | null = null,
   ) {
     this.options = resolve(engineOptions, given)
-    this.published = history?.tip ?? 0
+    if (history !== null) {
+      this.published = history.tip
+      this.trimAt = 0 // a process before may have left what is too old by now
+    }
     this.census = new Census(this.options)
     this.pacer = new Pacer(this.options)
     this.extensions = new Extensions(error => sink.fault(error))

@@ -7,14 +7,14 @@
 import { countsDeliveries } from './activity.js'
 import type { Core } from './core.js'
 import { flushSession } from './flush.js'
-import { FrozenMessage, isObject } from './message.js'
+import { type FrozenMessage, isObject } from './message.js'
 import type { Session } from './session.js'
 
-/** Puts a message into one session's queue. It leaves with the next flush, or later as the session's mode has it. `at`: when it was published. */
-export function deliver(core: Core, session: Session, message: FrozenMessage, now: number, at = now): void {
+/** Puts a message into one session's queue. It leaves with the next flush, or later as the session's mode has it. */
+export function deliver(core: Core, session: Session, message: FrozenMessage, now: number): void {
   if (session.gone || session.doomed) return
   let mine = message
-  if (message.position > 0 && session.form !== 'plain') mine = message.inForm(session.form, core.history!.epoch, at)
+  if (message.position > 0 && session.form !== message.form) mine = message.inForm(session.form, core.history!.epoch, now)
   if (core.extensions.outgoingInUse && session.receiver === null) {
     const changed = extended(core, session, mine)
     if (changed === null) return
@@ -39,7 +39,7 @@ export function deliver(core: Core, session: Session, message: FrozenMessage, no
 
 function extended(core: Core, session: Session, message: FrozenMessage): FrozenMessage | null {
   const json = core.sealed(session, JSON.parse(message.json) as Record<string, unknown>, message.json)
-  return json === null ? null : new FrozenMessage(message.channel, json, message)
+  return json === null ? null : message.changed(json)
 }
 
 function isFull(core: Core, session: Session): boolean {
@@ -109,7 +109,7 @@ function lose(core: Core, session: Session, at: number, why: 'oldest' | 'conflat
 function telling(session: Session, message: FrozenMessage): FrozenMessage {
   const { ext, ...rest } = message.message
   const json = JSON.stringify({ ...rest, ext: { ...(isObject(ext) ? ext : null), dropped: session.dropped } })
-  const told = new FrozenMessage(message.channel, json, message, session.dropped)
+  const told = message.changed(json, message.form, session.dropped)
   session.dropped = 0
   return told
 }

@@ -20,8 +20,10 @@ import { isMessageId, type Message, parseEnvelope, type Refusal } from './messag
 import { disconnect, handshake, metaReply, refuseHandshake, subscribe, subscriptionsOf, tooMany, unsubscribe } from './meta.js'
 import type { Question, Verdict } from './policy.js'
 import { kept, publish, TRIM_PERIOD } from './publish.js'
+import { answerQuery, deniedQuery, isQuery, queryOf } from './query.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { answerRenewal, renew } from './renewal.js'
+import { reading } from './replay.js'
 import { Reply } from './reply.js'
 import { respond, startExpiry } from './response.js'
 import { overloaded, restrain } from './restraint.js'
@@ -44,6 +46,8 @@ const MANY_WAITING = 16
 
 /** Envelopes of one session over HTTP behind a verdict, beyond which they are refused. */
 const MOST_WAITING = 64
+/** A history that cannot be read is looked at again after so long, ms. */
+const UNREADABLE_PERIOD = 60_000
 /** Responses of one connection that wait for the history, beyond which it is read no more. */
 const MOST_DETACHED = 1_024
 /** What became of the message in hand: a reply, none (a held connect), not decided yet, or the end of its connection. */
@@ -160,13 +164,18 @@ export class Engine {
       core.tree.sweep()
       core.sweepAt = NEVER
     }
-    if (now >= core.trimAt) {
-      const next = core.history!.trim(now)
-      core.trimAt = next === now ? now + 1 : Math.max(next, now + TRIM_PERIOD)
-    }
+    if (now >= core.trimAt) core.trimAt = this.#trim(now)
     endLingering(core, now)
     settle(this.#core, now)
     return this.deadline
+  }
+
+  /** @returns when to do it again */
+  #trim(now: number): number {
+    const { history } = this.#core
+    const next = reading(this.#core, () => history!.trim(now))
+    if (next === 'unreadable') return now + UNREADABLE_PERIOD
+    return next === now ? now + 1 : Math.max(next, now + TRIM_PERIOD)
   }
 
   get draining(): boolean {
@@ -348,6 +357,7 @@ export class Engine {
       if (handled !== null) replies.push(handled)
       if (exchange.renewal !== null) answerRenewal(exchange, handled)
       exchange.trial = null
+      exchange.called = false
       exchange.at++
     }
     if (exchange.unkept > 0) {
@@ -528,10 +538,30 @@ export class Engine {
   #publish(exchange: Exchange, session: Session, message: Message, now: number): Handled {
     const core = this.#core
     const name = exchange.name!
-    const outcome = judge(core, exchange, message, [name], 'publish')
-    if (outcome === 'waiting') return 'waiting'
-    if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
-    return publish(core, exchange, session, message, name, now)
+    if (!exchange.called) {
+      const outcome = judge(core, exchange, message, [name], 'publish')
+      if (outcome === 'waiting') return 'waiting'
+      if ('code' in outcome) return new Reply(message).fail(outcome.code, outcome.reason)
+    }
+    return isQuery(core, name)
+      ? this.#query(exchange, session, message, now)
+      : publish(core, exchange, session, message, name, now)
+  }
+
+  /** A call of `/service/history`: who may not subscribe to a channel may not read it. */
+  #query(exchange: Exchange, session: Session, message: Message, now: number): Handled {
+    const core = this.#core
+    let query = queryOf(core, message)
+    if ('name' in query) {
+      if (!exchange.called) exchange.trial = null
+      exchange.called = true
+      const outcome = judge(core, exchange, message, [query.name], 'subscribe')
+      if (outcome === 'waiting') return 'waiting'
+      if ('code' in outcome) query = deniedQuery(outcome.code, outcome.reason)
+    }
+    const reply = publish(core, exchange, session, message, exchange.name!, now)
+    if (reply.successful && !session.gone) answerQuery(core, session, message, query, now)
+    return reply
   }
 
   /** Whether the listeners on a meta channel let its message pass. */

@@ -117,6 +117,16 @@ export const errors = {
     text: 'history_failed',
     help: 'The message could not be kept in the history of its channel, and nobody got it. The log has the reason; publish it again.',
   },
+  HISTORY_UNREADABLE: {
+    wire: 503,
+    text: 'history_unreadable',
+    help: 'What was asked for of the history on disk cannot be read: it is damaged. The log has the reason.',
+  },
+  HISTORY_QUERY_INVALID: {
+    wire: 400,
+    text: 'history_query_invalid',
+    help: 'A call of /service/history asks for what is no channel, no position or no limit; the text of the answer says which.',
+  },
   DRAINING: {
     wire: 503,
     text: 'draining',

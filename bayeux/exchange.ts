@@ -20,6 +20,8 @@ export class Exchange {
   session: Session | null = null
   /** The questions about the message in hand that are not answered yet. */
   trial: Trial | null = null
+  /** Whether the call in hand is allowed, so that what it asks for is judged next (query.ts). */
+  called = false
   /** What the reply to the message in hand says of the new token in it; null for none, or while it is not judged. */
   renewal: Json | null = null
   /** Its size, as long as it is not counted; and whether its session was told to pause in it, and not before. */

@@ -6,10 +6,11 @@
 
 import type { ChannelName } from './channel.js'
 
-/** What a channel keeps: so many messages at most, none older than `age` ms. */
+/** What a channel keeps: so many messages at most, none older than `age` ms, but the `last` one at any age if that is true. */
 export interface Retention {
   readonly messages: number
   readonly age: number
+  readonly last: boolean
 }
 
 /** One kept message. `json` is that of its plain form, `at` epoch ms. */
@@ -28,9 +29,10 @@ export interface Page {
 }
 
 /**
- * A store of messages. Positions grow over all channels, and may skip.
+ * A store of messages. Positions grow over all channels, and may skip. One that a process gave is never given by a later one, whatever became of the
+ * store meanwhile: a client that goes on from a place of another life is not to find other messages behind it.
  *
- * What is asked for is given at once.
+ * What is asked for is given at once. A store that turns out to be damaged throws.
  */
 export interface History {
   /** One life of this history: positions of another mean nothing here. */
@@ -40,7 +42,7 @@ export interface History {
    * The store says so for all positions in turn, or why it could not keep them.
    */
   readonly durable: boolean
-  /** The position given last; 0 before the first. */
+  /** The position given last; before the first, one that is before all that will be given. */
   readonly tip: number
   /**
    * Keeps a message.
@@ -55,14 +57,15 @@ export interface History {
    * Messages of all channels that `pattern` covers, oldest first: those behind `after` up to `through`.
    *
    * @param most entries; there may be fewer, and `Page.through` less than asked, as it is not to take long
+   * @param mostBytes characters of JSON, of all but the first of them
    */
-  read(pattern: ChannelName, after: number, through: number, most: number): Page
-  /** The last position of these channels that is kept no more: reading from before it has a gap. 0 where everything is there. */
+  read(pattern: ChannelName, after: number, through: number, most: number, mostBytes: number): Page
+  /** The last position of these channels that is kept no more: reading from before it has a gap. Less than any position given where everything is there. */
   floor(pattern: ChannelName): number
   /** The position of the last message kept that is older than `at`, epoch ms; 0 where there is none. */
   before(at: number): number
-  /** The newest kept message of each of these channels, oldest first, at most so many. */
-  last(pattern: ChannelName, most: number): readonly Entry[]
+  /** The newest kept message of each of these channels that is `wanted`, oldest first, at most so many. */
+  last(pattern: ChannelName, most: number, wanted: (channel: ChannelName) => boolean): readonly Entry[]
   /** Forgets what is too old, as far as a moment reaches. @returns when there may be more, epoch ms: `now`, if it did not get through; Infinity for never */
   trim(now: number): number
   close(): Promise<void>

@@ -162,6 +162,8 @@ export class FrozenMessage {
   frame: Uint8Array | null = null
   /** Its place in the history; 0 for a message that is not kept. Set once, before it is delivered. */
   position = 0
+  /** Whether it tells its place. */
+  form: Form = 'plain'
   #message: Message | null = null
   #forms: [own: FrozenMessage | null, event: FrozenMessage | null] | null = null
   readonly lazy: number
@@ -191,13 +193,16 @@ export class FrozenMessage {
     if (form === 'plain') return this
     this.#forms ??= [null, null]
     const index = form === 'own' ? 0 : 1
-    this.#forms[index] ??= new FrozenMessage(
-      this.channel,
-      form === 'own' ? withPlace(this, epoch) : withEvent(this, at),
-      this,
-      this.missing,
-    )
+    this.#forms[index] ??= this.changed(form === 'own' ? withPlace(this, epoch) : withEvent(this, at), form)
     return this.#forms[index]
+  }
+
+  /** The message with other JSON: all else stays. */
+  changed(json: string, form = this.form, missing = this.missing): FrozenMessage {
+    const message = new FrozenMessage(this.channel, json, this, missing)
+    message.position = this.position
+    message.form = form
+    return message
   }
 
   /** The message as an object, for code in the server; made when first asked for, shared, not to be changed. */

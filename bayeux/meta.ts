@@ -193,6 +193,7 @@ export function subscribe(core: Core, session: Session, message: Message, names:
   const reply = metaReply(core, message, now)
   if (session.gone) return reply.fail('SUBSCRIBE_FAILED')
   const starts = startsOf(core, session, message, names)
+  if (starts === null) return reply.fail('HISTORY_UNREADABLE')
   if ('invalid' in starts) return failReplay(reply, starts.invalid)
   for (const name of names) {
     if (session.gone) return reply.fail('SUBSCRIBE_FAILED') // a listener of the one before has seen to that

@@ -117,8 +117,8 @@ export function kept(core: Core, through: number, error: Error | null, now: numb
   let count = 0
   while (count < core.unkept.length && core.unkept[count]!.message.position <= through) count++
   for (const { message, channel, publisher, waiter } of core.unkept.splice(0, count)) {
-    core.published = message.position
     if (error === null) {
+      core.published = message.position
       const node = channel.exists ? channel : (core.tree.create(channel) as Channel) // it may have been swept meanwhile
       fanOut(core, node, message, publisher, now)
       core.sink.published(message)
@@ -155,7 +155,7 @@ export const TRIM_PERIOD = 1_000
 function retentionOf({ settings }: Channel): Retention | null {
   if (settings === null || (settings.history === false && !settings.retain)) return null
   const { messages, age } = settings.history || { messages: 1, age: FOR_EVER }
-  return { messages, age: settings.retain ? FOR_EVER : age }
+  return { messages, age, last: settings.retain }
 }
 
 /** Puts a message into the queue of each session that is subscribed, its publisher's own where that is wanted. */

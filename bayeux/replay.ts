@@ -2,15 +2,16 @@
 //
 // Knows: what a subscribe asks for, page by page what a session gets of it, how it joins what is published meanwhile.
 // Does not know: how messages are kept (history.ts).
-// Always true: while a session replays a channel it gets nothing of it otherwise, so that all comes once and in order; a page is read when
-// the one before has left, so that a long replay neither fills memory nor delays others.
+// Always true: while a session replays a channel it gets nothing of it otherwise, so that all comes once and in order; a subscription that meets one
+// that replays does so too; a page is read when the one before has left, so that a long replay neither fills memory nor delays others.
 // Source: guarantee G4; protocol reference 7.7.
 
 import { type ChannelName, covers, parseChannel } from './channel.js'
 import type { Core } from './core.js'
 import { deliver } from './delivery.js'
-import type { Entry, History } from './history.js'
-import { extOf, FrozenMessage, IMPATIENT, isObject, type Json, type Message } from './message.js'
+import { BayeuxError } from './errors.js'
+import type { History } from './history.js'
+import { extOf, type FrozenMessage, isObject, type Json, type Message } from './message.js'
 import type { Reply } from './reply.js'
 import type { Session } from './session.js'
 import type { Channel } from './tree.js'
@@ -24,14 +25,22 @@ const MOST_RETAINED = 1_000
 export interface Replay {
   readonly channel: Channel
   after: number
+  /** Up to here its client does not expect to get all: some was kept no more when it began, or also meanwhile while it is `starting`. */
+  floor: number
+  starting: boolean
 }
 
 /** Where a subscription begins: behind a position; `whole` unless something behind it is kept no more. */
-interface Start {
+export interface Start {
   readonly after: number
   readonly whole: boolean
   /** With new messages, so with what is retained. */
   readonly present?: boolean
+}
+
+/** A start, and the channel as the client wrote it beside its place. */
+interface NamedStart extends Start {
+  readonly written: string
 }
 
 /** The history, where the rules keep anything. */
@@ -49,7 +58,7 @@ export function negotiateReplay(core: Core, session: Session, message: Message, 
 }
 
 /**
- * Where the subscriptions of a message begin, by their channels; or the place that is none.
+ * Where the subscriptions of a message begin, by their channels; or the place that is none; null where the history cannot be read.
  *
  * Who says places, whatever they are, is told those of its messages: jsforce asks for them in no other way, and begins with -1.
  */
@@ -58,41 +67,61 @@ export function startsOf(
   session: Session,
   message: Message,
   names: readonly ChannelName[],
-): Map<string, Start> | { readonly invalid: unknown } {
-  const starts = new Map<string, Start>()
+): Map<string, NamedStart> | { readonly invalid: unknown } | null {
+  const starts = new Map<string, NamedStart>()
   const history = historyOf(core)
   const places = extOf(message)?.['replay']
   if (history === null || !isObject(places)) return starts
+  const written = writtenNames(places, names)
   for (const name of names) {
-    if (!Object.hasOwn(places, name.name)) continue
-    const place = places[name.name]
+    const key = written.get(name.name)
+    if (key === undefined) continue
+    const place = places[key]
     if (place === -1) continue
-    const start = startOf(history, name, place, core.published)
-    if (start === null) return { invalid: isObject(place) ? (place['id'] ?? place['at']) : place }
-    starts.set(name.name, start)
+    const start = reading(core, () => {
+      const found = startOf(core, history, name, place)
+      if (found !== null) history.read(name, found.after, core.published, 1, 0)
+      return found
+    })
+    if (start === 'unreadable') return null
+    const told = isObject(place) || place === -2
+    if (start === null || !(told || start.whole)) return { invalid: isObject(place) ? (place['id'] ?? place['at']) : place }
+    starts.set(name.name, { ...start, written: key })
   }
   if (session.form === 'plain') session.form = 'event'
   return starts
 }
 
-/** `-2`: all that is kept. A number: behind that position, which must be there without a gap. Ours: `{id, epoch}` or `{at}`, which may have one, and tell; or `{now: true}`, to be told the place of the present. */
-function startOf(history: History, name: ChannelName, place: unknown, now: number): Start | null {
-  const floor = history.floor(name)
-  if (place === -2) return { after: 0, whole: true }
-  if (!isObject(place)) return isPosition(place, history) && place >= floor ? { after: place, whole: true } : null
-  const { id, epoch, at } = place
-  if (place['now'] === true) return { after: now, whole: true, present: true }
-  if (typeof at === 'number' && Number.isFinite(at)) {
-    const after = history.before(at)
-    return { after, whole: after >= floor }
-  }
-  if (typeof epoch !== 'string') return null
-  if (epoch !== history.epoch) return { after: 0, whole: false } // all of this history is new to it
-  return isPosition(id, history) ? { after: id, whole: id >= floor } : null
+/** The keys of a map by the names of channels that they stand for: some clients write a slash at the end. */
+function writtenNames(places: Json, names: readonly ChannelName[]): Map<string, string> {
+  const written = new Map<string, string>()
+  if (!names.every(({ name }) => Object.hasOwn(places, name)))
+    for (const key of Object.keys(places)) written.set(parseChannel(key, Number.POSITIVE_INFINITY, false)?.name ?? key, key)
+  for (const { name } of names) if (Object.hasOwn(places, name)) written.set(name, name)
+  return written
 }
 
-function isPosition(value: unknown, { tip }: History): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= tip
+/**
+ * `-2`: behind all that is kept no more. A number: behind that position. Ours: `{id, epoch}` or `{at}`; or `{now: true}`, to be told the place of the present.
+ *
+ * @returns null for what is none
+ */
+export function startOf(core: Core, history: History, name: ChannelName, place: unknown): Start | null {
+  const floor = history.floor(name)
+  const least = name.wild === 0 ? floor : 0 // through a wildcard older messages of other channels may be there
+  const behind = (after: number): Start => ({ after: Math.max(after, least), whole: after >= floor })
+  if (place === -2) return { after: least, whole: true }
+  if (!isObject(place)) return isPosition(place, core) ? behind(place) : null
+  const { id, epoch, at } = place
+  if (place['now'] === true) return { ...behind(core.published), present: true }
+  if (typeof at === 'number' && Number.isFinite(at)) return behind(history.before(at))
+  if (typeof epoch !== 'string') return null
+  if (epoch !== history.epoch) return { after: least, whole: false } // all of this history is new to it
+  return isPosition(id, core) ? behind(id) : null
+}
+
+function isPosition(value: unknown, { published }: Core): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= published
 }
 
 /** What clients look for is its beginning (protocol reference 7.7). */
@@ -107,25 +136,72 @@ export function beginReplay(
   core: Core,
   session: Session,
   channel: Channel,
-  start: Start | undefined,
+  start: NamedStart | undefined,
   isNew: boolean,
   reply: Reply,
   now: number,
 ): void {
   const history = historyOf(core)
   if (history === null || channel.kind !== 'broadcast') return
-  session.replays = session.replays?.filter(replay => replay.channel !== channel) ?? null // begun anew
-  if (start === undefined) return giveRetained(core, session, history, channel, now, true)
-  if (session.form === 'own') {
+  const before = session.replays?.find(replay => replay.channel === channel)
+  if (before !== undefined) finish(session, before) // begun anew
+  if (start === undefined || (isNew && start.present === true))
+    giveRetained(core, session, history, channel, now, start === undefined)
+  if (start !== undefined && session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
-    reply.ext = {
-      ...reply.ext,
-      replay: { ...told, [channel.name]: { recovered: start.whole, id: start.after, epoch: history.epoch } },
+    const { after: id, whole: recovered, written } = start
+    reply.ext = { ...reply.ext, replay: { ...told, [written]: { recovered, id, epoch: history.epoch } } }
+  }
+  if (start === undefined && session.replays?.some(replay => meet(replay.channel, channel)) !== true) return
+  const after = start?.after ?? core.published
+  const floor = Math.max(after, history.floor(channel))
+  join(core, session, history, { channel, after, floor, starting: after < floor })
+  core.replayable(session)
+}
+
+/**
+ * Adds a replay, and with it the session's subscriptions that meet it, from the present on: what is held back for the sake of one of them comes to
+ * all of them in order, and if one ends, the others still get it. What waits in the queue and will be replayed is taken out of it.
+ */
+function join(core: Core, session: Session, history: History, first: Replay): void {
+  const before = session.replays ?? []
+  const all = session.subscriptions!.channels()
+  const wild = all.filter(channel => channel.wild !== 0)
+  const joined = new Map([[first.channel, first]])
+  for (const { channel } of joined.values()) {
+    for (const other of channel.wild === 0 ? wild : all) {
+      if (joined.has(other) || !meet(other, channel)) continue
+      const { published } = core
+      const replay = before.find(each => each.channel === other)
+      joined.set(other, replay ?? { channel: other, after: published, floor: published, starting: false })
     }
   }
-  if (isNew && start.present === true) giveRetained(core, session, history, channel, now, false)
-  session.replays = [...(session.replays ?? []), { channel, after: start.after }]
-  core.replayable(session)
+  takeBack(session, history, first, [...joined.values()])
+  for (const replay of joined.values())
+    if (replay !== first && !before.includes(replay)) replay.floor = Math.max(replay.after, history.floor(replay.channel))
+  session.replays = [...before.filter(({ channel }) => !joined.has(channel)), ...joined.values()]
+}
+
+/** Takes out of a queue what will be replayed; but nothing before what is kept no more, so that the order stays. */
+function takeBack(session: Session, history: History, first: Replay, replays: readonly Replay[]): void {
+  const taken = new Set<FrozenMessage>()
+  const waiting = session.ack === null ? session.queue : session.ack.entries().map(([message]) => message)
+  for (const message of waiting.toReversed()) {
+    const name = nameOf(message.channel)
+    const covering = message.position === 0 ? [] : replays.filter(replay => covers(replay.channel, name))
+    if (covering.length === 0 || message.position <= first.after) continue
+    if (message.position <= history.floor(name)) break
+    taken.add(message)
+    for (const replay of covering) replay.after = Math.min(replay.after, message.position - 1)
+  }
+  if (taken.size === 0) return
+  session.dropQueued(message => taken.has(message))
+  session.ack?.drop(message => taken.has(message))
+}
+
+/** Whether two channels or patterns have messages in common. Of two patterns that do, one covers the other. */
+function meet(one: ChannelName, other: ChannelName): boolean {
+  return covers(one, other) || covers(other, one)
 }
 
 /** Goes on with a replay that another process began. */
@@ -147,21 +223,56 @@ export function replaySome(core: Core, now: number, most: number): boolean {
 /** @returns whether it can have another */
 function nextPage(core: Core, session: Session, now: number): boolean {
   const history = historyOf(core)
-  for (let [replay] = session.replays ?? []; replay !== undefined; [replay] = session.replays ?? []) {
-    if (session.gone) return false
-    if (history === null || session.subscriptions?.indexIn(replay.channel) === undefined) {
-      finish(session, replay) // it was unsubscribed, or is no longer allowed
+  for (let replay = farthest(session); replay !== null; replay = farthest(session)) {
+    const { channel, after } = replay
+    if (session.gone || session.doomed) return false
+    if (history === null || session.subscriptions?.indexIn(channel) === undefined || after >= core.published) {
+      finish(session, replay) // or it was unsubscribed, or is no longer allowed
       continue
     }
-    const room = roomOf(core, session)
-    if (room <= 0) return false
-    const { entries, through } = history.read(replay.channel, replay.after, core.published, room)
-    replay.after = through
-    for (const entry of entries) deliver(core, session, frozenEntry(entry), now, entry.at)
-    if (through < core.published) return true
-    finish(session, replay)
+    const [room, bytes] = roomOf(core, session)
+    if (room <= 0 || bytes <= 0) return false
+    const through = meetingPlace(session, replay, core.published)
+    const along = session.replays!.filter(other => covers(channel, other.channel))
+    const isGone = along.some(other => misses(history, other))
+    const page = isGone ? 'gone' : reading(core, () => history.read(channel, after, through, room, bytes))
+    if (typeof page === 'string') {
+      // what is to come is kept no more, or cannot be read: its client begins anew, and is told then
+      session.doomed = true
+      core.doomed.push(session)
+      return false
+    }
+    for (const other of session.replays!) if (covers(channel, other.channel)) other.after = Math.max(other.after, page.through)
+    for (const entry of page.entries) deliver(core, session, core.shared.of(entry, session.form, history.epoch), now)
+    if (page.through < through) return true
   }
   return false
+}
+
+/** Whether something is kept no more that its client expects. */
+function misses(history: History, replay: Replay): boolean {
+  const floor = history.floor(replay.channel)
+  replay.starting &&= replay.after < replay.floor
+  if (replay.starting) replay.floor = Math.max(replay.floor, floor)
+  return floor > Math.max(replay.after, replay.floor)
+}
+
+/** The replay that is farthest behind; of several the widest. */
+function farthest({ replays }: Session): Replay | null {
+  let found: Replay | null = null
+  for (const replay of replays ?? []) {
+    if (found === null || replay.after < found.after) found = replay
+    else if (replay.after === found.after && covers(replay.channel, found.channel)) found = replay
+  }
+  return found
+}
+
+/** How far a replay may read: where a wider one waits for it, both go on as one. */
+function meetingPlace({ replays }: Session, { channel, after }: Replay, present: number): number {
+  let place = present
+  for (const other of replays!)
+    if (other.after > after && other.after < place && covers(other.channel, channel)) place = other.after
+  return place
 }
 
 function finish(session: Session, replay: Replay): void {
@@ -169,12 +280,22 @@ function finish(session: Session, replay: Replay): void {
   session.replays = left.length === 0 ? null : left
 }
 
-/** How many entries a session can take now. Half of its queue is left to what else comes. */
-function roomOf(core: Core, session: Session): number {
+/** How many entries a session can take now, and of how many bytes. Half of its queue is left to what else comes. */
+function roomOf(core: Core, session: Session): readonly [entries: number, bytes: number] {
   const { maxQueue, maxQueueBytes } = core.options
   const waiting = session.ack === null ? session.queue.length : session.ack.size
   const bytes = session.ack === null ? session.queuedBytes : session.ack.bytes
-  return bytes < maxQueueBytes / 2 ? Math.min(PAGE, Math.ceil(maxQueue / 2)) - waiting : 0
+  return [Math.min(PAGE, Math.ceil(maxQueue / 2)) - waiting, maxQueueBytes / 2 - bytes]
+}
+
+/** What a damaged history throws costs nobody but who reads it. */
+export function reading<T>(core: Core, work: () => T): T | 'unreadable' {
+  try {
+    return work()
+  } catch (cause) {
+    core.sink.fault(new BayeuxError('HISTORY_UNREADABLE', '', { cause }))
+    return 'unreadable'
+  }
 }
 
 /** Whether a kept message of a channel comes to a session by replay, and so not otherwise. */
@@ -182,19 +303,25 @@ export function isReplaying(session: Session, channel: Channel): boolean {
   return session.replays!.some(replay => covers(replay.channel, channel))
 }
 
-/** @param placed with their places; without, they stand before the place where the subscription begins */
+/** The newest go into what room there is. @param placed with their places; without, they stand before the place where the subscription begins */
 function giveRetained(core: Core, session: Session, history: History, channel: Channel, now: number, placed: boolean): void {
-  for (const entry of history.last(channel, MOST_RETAINED)) {
-    const name = parseChannel(entry.channel, Number.POSITIVE_INFINITY, false)
-    if (name === null || !core.tree.rules.settingsOf(name).retain) continue
-    const message = frozenEntry(entry)
-    if (!placed) message.position = 0
-    deliver(core, session, message, now, entry.at)
+  const [, room] = roomOf(core, session)
+  const most = Math.min(MOST_RETAINED, Math.ceil(core.options.maxQueue / 2))
+  const isRetained = (name: ChannelName): boolean => core.tree.rules.settingsOf(name).retain
+  const entries = reading(core, () => history.last(channel, most, isRetained))
+  if (entries === 'unreadable') return
+  let from = entries.length
+  for (let bytes = 0; from > 0; from--) {
+    bytes += entries[from - 1]!.json.length
+    if (bytes > room) break
+  }
+  for (const entry of entries.slice(from)) {
+    const name = nameOf(entry.channel)
+    if (session.replays?.some(replay => replay.after < entry.position && covers(replay.channel, name)) === true) continue // it comes to it that way
+    deliver(core, session, core.shared.of(entry, placed ? session.form : 'unplaced', history.epoch), now)
   }
 }
 
-function frozenEntry({ channel, json, position }: Entry): FrozenMessage {
-  const message = new FrozenMessage(channel, json, IMPATIENT)
-  message.position = position
-  return message
+function nameOf(channel: string): ChannelName {
+  return parseChannel(channel, Number.POSITIVE_INFINITY, false)!
 }

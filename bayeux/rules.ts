@@ -69,7 +69,7 @@ export const channelSettings = {
     help: 'What is taken out of the texts in data before anybody gets them: all markup, or what a browser would run. Not for binary messages, whose texts may look like it.',
   },
   history: {
-    default: false as false | Retention,
+    default: false as false | Omit<Retention, 'last'>,
     check: value => value === false || isRetention(value),
     expected: 'messages (a whole number above 0) and age (ms), or false',
     help: 'What is kept of each channel for replay: so many messages, none older than age. {messages: 1000, age: 3600000}',

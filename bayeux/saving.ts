@@ -11,7 +11,7 @@ import type { Core } from './core.js'
 import { Credential, type Identity } from './identity.js'
 import { type Form, FrozenMessage, type Overflow } from './message.js'
 import type { Transport } from './options.js'
-import { replayAgain } from './replay.js'
+import { type Replay, replayAgain } from './replay.js'
 import { Session } from './session.js'
 
 /** JSON of a message in a queue, with what its channel's rule made of it. */
@@ -23,6 +23,7 @@ export interface SavedMessage {
   readonly conflated: boolean
   readonly topic: string | null
   readonly missing: number
+  readonly position: number
 }
 
 /** A session as plain values, which JSON can carry. It has the id that its client knows it by: keep it secret. */
@@ -45,7 +46,9 @@ export interface SavedSession {
   /** What is not acknowledged, each with the number of its connect; the end of it is the queue. */
   readonly ack: { readonly batch: number; readonly entries: readonly (readonly [SavedMessage, number])[] } | null
   readonly form: Form
-  readonly replays: readonly { readonly channel: string; readonly after: number }[]
+  readonly replays: readonly (Omit<Replay, 'channel'> & { readonly channel: string })[]
+  /** Of the history, in which its replays are; null for none. */
+  readonly epoch: string | null
   readonly publisher: string | null
   readonly tellsDropped: boolean
   readonly dropped: number
@@ -53,10 +56,12 @@ export interface SavedSession {
 
 /** All sessions but those that end with the process: local ones, and those with something of the application's that JSON cannot carry. */
 export function saveSessions(core: Core): SavedSession[] {
-  return [...core.sessions.values()].filter(session => session.user === null || typeof session.user === 'string').map(save)
+  return [...core.sessions.values()]
+    .filter(session => session.user === null || typeof session.user === 'string')
+    .map(session => save(core, session))
 }
 
-function save(session: Session): SavedSession {
+function save(core: Core, session: Session): SavedSession {
   const { credential, ack } = session
   const identity = credential?.identity ?? null
   return {
@@ -77,26 +82,28 @@ function save(session: Session): SavedSession {
     queue: session.queue.map(saveMessage),
     ack: ack && { batch: ack.batch, entries: ack.entries().map(([message, batch]) => [saveMessage(message), batch] as const) },
     form: session.form,
-    replays: session.replays?.map(({ channel, after }) => ({ channel: channel.name, after })) ?? [],
+    replays: session.replays?.map(replay => ({ ...replay, channel: replay.channel.name })) ?? [],
+    epoch: session.replays === null ? null : (core.history?.epoch ?? null),
     publisher: session.publisher,
     tellsDropped: session.tellsDropped,
     dropped: session.dropped,
   }
 }
 
-function saveMessage({ channel, json, lazy, overflow, conflated, topic, missing }: FrozenMessage): SavedMessage {
-  return { channel, json, lazy, overflow, conflated, topic, missing }
+function saveMessage({ channel, json, lazy, overflow, conflated, topic, missing, position }: FrozenMessage): SavedMessage {
+  return { channel, json, lazy, overflow, conflated, topic, missing, position }
 }
 
 /**
  * Makes a session again. Its client has its full time from now on to come back.
  *
- * @returns whether it is there: not where one has its id, or a limit is reached
+ * @returns whether it is there: not where one has its id, a limit is reached, or what it replays is of another history, so that it is to begin anew
  */
 export function restoreSession(core: Core, saved: SavedSession, now: number): boolean {
   const { id, browser, transport, address } = saved
   const identity = saved.identity && { ...saved.identity, expiresAt: saved.identity.expiresAt ?? Number.POSITIVE_INFINITY }
   if (core.sessions.has(id) || core.census.limit(address, browser, identity?.user ?? null) !== null) return false
+  if (saved.replays.length > 0 && saved.epoch !== core.history?.epoch) return false
   const session = new Session(id, browser, transport, address, null, saved.deliverOnly, saved.broadcastToPublisher)
   session.maxProcessing = core.options.maxProcessing
   session.transit('handshake')
@@ -134,13 +141,15 @@ export function restoreSession(core: Core, saved: SavedSession, now: number): bo
     const channel = core.tree.create(name)
     if (core.tree.subscribe(session, channel)) core.sink.subscribed(session, channel.name)
     const replay = saved.replays.find(other => other.channel === text)
-    if (replay !== undefined) replayAgain(core, session, { channel, after: replay.after })
+    if (replay !== undefined) replayAgain(core, session, { ...replay, channel })
   }
   session.expiresAt = now + patience(core, session, transport)
   core.deadlines.update(session)
   return true
 }
 
-function restoreMessage({ channel, json, missing, ...patience }: SavedMessage): FrozenMessage {
-  return new FrozenMessage(channel, json, patience, missing)
+function restoreMessage({ channel, json, missing, position, ...patience }: SavedMessage): FrozenMessage {
+  const message = new FrozenMessage(channel, json, patience, missing)
+  message.position = position
+  return message
 }

@@ -16,6 +16,7 @@ import { identify } from './meta.js'
 import type { Authorizer, Question } from './policy.js'
 import { filtered, patienceOf, spread } from './publish.js'
 import { remove, settle } from './removal.js'
+import { reading } from './replay.js'
 import { review } from './review.js'
 import { type ChannelRules, Rules } from './rules.js'
 import { restoreSession, type SavedSession, saveSessions } from './saving.js'
@@ -102,12 +103,13 @@ export class ServerSide {
     settle(this.core, now)
   }
 
-  /** What is kept of a channel or pattern behind a position, oldest first. @throws {BayeuxError} CHANNEL_NAME_INVALID */
+  /** What is kept of a channel or pattern behind a position, oldest first. @throws {BayeuxError} CHANNEL_NAME_INVALID, HISTORY_UNREADABLE */
   history(pattern: string, after: number, most: number): Page & { readonly epoch: string; readonly floor: number } {
     const name = channelName(pattern)
     const { history } = this.core
     if (history === null) return { entries: [], through: 0, epoch: '', floor: 0 }
-    const page = history.read(name, after, history.tip, most)
+    const page = reading(this.core, () => history.read(name, after, this.core.published, most, Number.POSITIVE_INFINITY))
+    if (page === 'unreadable') throw new BayeuxError('HISTORY_UNREADABLE')
     return { ...page, epoch: history.epoch, floor: history.floor(name) }
   }
 

@@ -212,7 +212,11 @@ export class Session implements Timed {
 
   /** Takes messages out of the queue that are not to be delivered after all. */
   dropQueued(unwanted: (message: FrozenMessage) => boolean): void {
-    const kept = this.queue.filter(message => !unwanted(message))
+    const kept = this.queue.filter(message => {
+      const stays = !unwanted(message)
+      if (!stays && this.topics?.get(message.topic ?? '') === message) this.topics.delete(message.topic!)
+      return stays
+    })
     if (kept.length === this.queue.length) return
     const { lazyAt } = this
     this.queue = NOTHING

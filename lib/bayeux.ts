@@ -307,7 +307,7 @@ export class Bayeux {
    * @param after position behind which to begin; 0 for all that is kept
    * @param limit messages at most; there may be fewer, and more behind `through`
    * @returns `floor`: the last position of these channels that is kept no more; `epoch`: positions of another mean nothing here
-   * @throws {BayeuxError} CHANNEL_NAME_INVALID
+   * @throws {BayeuxError} CHANNEL_NAME_INVALID, HISTORY_UNREADABLE
    */
   history(channel: string, { after = 0, limit = 100 }: { readonly after?: number; readonly limit?: number } = {}): Kept {
     const { entries, ...page } = this.#host.engine.server.history(channel, after, limit)
@@ -324,7 +324,7 @@ export class Bayeux {
     return this.#host.engine.server.dropped()
   }
 
-  /** Whether the history on disk could not keep what was published last: the disk is full or broken. Channels without history go on. */
+  /** Whether the history on disk could not keep what was published last, or something of it could not be read: the disk is full or broken. Channels without history go on. */
   get historyFailed(): boolean {
     return this.#host.historyFailed
   }
@@ -386,7 +386,9 @@ export class Bayeux {
   }
 
   #fault(error: unknown): void {
-    this.#faults.say(left => this.#log.error({ err: error, ...left }, 'code of the application threw'))
+    const unreadable = error instanceof BayeuxError && error.code === 'HISTORY_UNREADABLE'
+    const text = unreadable ? 'the history cannot be read' : 'code of the application threw'
+    this.#faults.say(left => this.#log.error({ err: error, ...left }, text))
   }
 
   /** A line about a session, under a name from which its id cannot be told. */

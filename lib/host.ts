@@ -7,6 +7,7 @@
 
 import type { ChannelRules } from '../bayeux/index.js'
 import {
+  BayeuxError,
   type Connection,
   type Ending,
   Engine,
@@ -45,6 +46,11 @@ type Told =
   | 'filter'
   | 'fault'
 
+/** Epoch ms from a clock that never runs backwards. */
+export function clock(): number {
+  return performance.timeOrigin + performance.now()
+}
+
 /** What the host tells the application: of the engine's effects those that concern it, and questions, which it may answer later. */
 export interface Observer extends Pick<Sink, Told> {
   /** @returns a verdict, or a promise of one; a rejection denies */
@@ -80,11 +86,11 @@ export class Host implements Sink {
     history: History | null = null,
   ) {
     this.engine = new Engine(options, rules, this, history)
+    this.arm()
   }
 
-  /** Epoch ms from a clock that never runs backwards. */
   now(): number {
-    return performance.timeOrigin + performance.now()
+    return clock()
   }
 
   /** A moment of the system's clock, which may be set at any time, on ours; and the other way round. */
@@ -110,12 +116,17 @@ export class Host implements Sink {
     this.arm()
   }
 
-  /** Whether the durable history could not keep what was appended last. */
-  historyFailed = false
+  #unwritable = false
+  #unreadable = false
+
+  /** Whether the durable history could not keep what was appended last, or something of it could not be read. */
+  get historyFailed(): boolean {
+    return this.#unwritable || this.#unreadable
+  }
 
   /** The durable history has all up to a place, or could not keep it. */
   kept(through: number, error: Error | null): void {
-    this.historyFailed = error !== null
+    this.#unwritable = error !== null
     this.engine.kept(through, error, this.now())
     this.arm()
   }
@@ -326,6 +337,7 @@ export class Host implements Sink {
   }
 
   fault(error: unknown): void {
+    if (error instanceof BayeuxError && error.code === 'HISTORY_UNREADABLE') this.#unreadable = true
     this.observer.fault(error)
   }
 }

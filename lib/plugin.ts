@@ -34,7 +34,7 @@ import { DirectRoad, type Trust } from './direct.js'
 import { MarkupFilters } from './filters.js'
 import { Gate } from './gate.js'
 import { MemoryHistory } from './history/memory.js'
-import { Host } from './host.js'
+import { clock, Host } from './host.js'
 import { MemoryGauge } from './memory.js'
 import { pluginOptions, type TokenOptions, type TransportOptions, tokenOptions, transportOptions } from './options.js'
 import { Origins } from './origin.js'
@@ -160,15 +160,19 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   })
 }
 
+/** Positions of a process begin behind all that one before may have given, if that gave no more a ms on average. They stay whole numbers until 2255. */
+const POSITIONS_PER_MS = 1_000
+
 /** LMDB is loaded where it is used: it is native code. @throws {BayeuxError} HISTORY_UNUSABLE */
 async function historyOf(
   { historyDir, maxHistory, maxHistoryBytes }: TransportOptions,
   dedupeWindow: number,
   kept: (through: number, error: Error | null) => void,
 ): Promise<History> {
-  if (historyDir === '') return new MemoryHistory({ messages: maxHistory, bytes: maxHistoryBytes })
+  const first = Math.floor(Date.now() * POSITIONS_PER_MS)
+  if (historyDir === '') return new MemoryHistory({ messages: maxHistory, bytes: maxHistoryBytes }, first)
   const { LmdbHistory } = await import('./history/lmdb.js')
-  return new LmdbHistory(historyDir, kept, dedupeWindow)
+  return new LmdbHistory(historyDir, kept, { now: clock(), first, keyWindow: dedupeWindow })
 }
 
 /** @returns null where no key is configured */

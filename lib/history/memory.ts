@@ -25,11 +25,13 @@ interface Kept {
   entries: Entry[]
   from: number
   floor: number
-  age: number
+  retention: Retention
 }
 
 /** Entries that one read looks at, channels that one trim looks at. */
 const LOOKS = 4_096
+/** Channels of which nothing is kept but the floor. */
+const EMPTY_KEPT = 10_000
 /** What an entry takes beside its text, bytes. */
 const OVERHEAD = 96
 /** Places that are done with are kept at the front of a list, before it is moved up: of a channel's, of the log. */
@@ -39,7 +41,7 @@ const DONE_KEPT = 1_024
 export class MemoryHistory implements History {
   readonly epoch = randomId()
   readonly durable: boolean = false
-  tip = 0
+  tip: number
   readonly #limits: MemoryLimits
   readonly #channels = new Map<string, Kept>()
   #log: Entry[] = []
@@ -47,13 +49,18 @@ export class MemoryHistory implements History {
   #messages = 0
   #bytes = 0
   /** The floor of channels of which nothing is kept, not even the floor. */
-  #forgotten = 0
-  #trimming: IterableIterator<[string, Kept]> | null = null
+  #forgotten: number
+  /** Channels with a floor alone, those first that have been so for the longest time. */
+  readonly #empty = new Set<string>()
+  #trimming: IterableIterator<Kept> | null = null
   /** When the next entry is too old, of the channels that were looked at. */
   #nextAt = Number.POSITIVE_INFINITY
 
-  constructor(limits: MemoryLimits) {
+  /** @param first what positions begin behind: more than any that a process before may have given, as its clients still have those */
+  constructor(limits: MemoryLimits, first = 0) {
     this.#limits = limits
+    this.tip = first
+    this.#forgotten = first
   }
 
   get messages(): number {
@@ -64,19 +71,21 @@ export class MemoryHistory implements History {
     return this.#bytes
   }
 
-  append(channel: string, json: string, { messages, age }: Retention, now: number): number {
+  append(channel: string, json: string, retention: Retention, now: number): number {
     const entry = { position: ++this.tip, channel, json, at: now }
     let kept = this.#channels.get(channel)
     if (kept === undefined) {
-      kept = { name: parseChannel(channel, Number.POSITIVE_INFINITY, false)!, entries: [], from: 0, floor: this.#forgotten, age }
+      const name = parseChannel(channel, Number.POSITIVE_INFINITY, false)!
+      kept = { name, entries: [], from: 0, floor: this.#forgotten, retention }
       this.#channels.set(channel, kept)
     }
-    kept.age = age
+    kept.retention = retention
+    this.#empty.delete(channel)
     kept.entries.push(entry)
     this.#log.push(entry)
     this.#messages++
     this.#bytes += sizeOf(entry)
-    while (kept.entries.length - kept.from > messages) this.#drop(kept)
+    while (kept.entries.length - kept.from > retention.messages) this.#drop(kept)
     this.#bound()
     return entry.position
   }
@@ -85,7 +94,7 @@ export class MemoryHistory implements History {
     return false // those of this process the engine knows
   }
 
-  read(pattern: ChannelName, after: number, through: number, most: number): Page {
+  read(pattern: ChannelName, after: number, through: number, most: number, mostBytes: number): Page {
     const own = pattern.wild === 0
     const log = own ? this.#channels.get(pattern.name)?.entries : this.#log
     const entries: Entry[] = []
@@ -93,11 +102,15 @@ export class MemoryHistory implements History {
     const from = own ? this.#channels.get(pattern.name)!.from : this.#from
     let at = Math.max(from, firstAfter(log, after))
     const end = at + LOOKS
+    let bytes = 0
     for (; at < log.length && log[at]!.position <= through; at++) {
       if (entries.length === most || at === end) return { entries, through: log[at - 1]!.position }
       const entry = log[at]!
       const kept = this.#channels.get(entry.channel)
-      if (kept !== undefined && entry.position > kept.floor && (own || covers(pattern, kept.name))) entries.push(entry)
+      if (kept === undefined || entry.position <= kept.floor || !(own || covers(pattern, kept.name))) continue
+      bytes += entry.json.length
+      if (bytes > mostBytes && entries.length > 0) return { entries, through: log[at - 1]!.position }
+      entries.push(entry)
     }
     return { entries, through }
   }
@@ -120,39 +133,46 @@ export class MemoryHistory implements History {
     return low === this.#from ? 0 : this.#log[low - 1]!.position
   }
 
-  last(pattern: ChannelName, most: number): readonly Entry[] {
+  last(pattern: ChannelName, most: number, wanted: (channel: ChannelName) => boolean): readonly Entry[] {
     const entries: Entry[] = []
     const channels = pattern.wild === 0 ? [this.#channels.get(pattern.name)] : this.#channels.values()
     for (const kept of channels) {
       const entry = kept?.entries.at(-1)
-      if (kept === undefined || entry === undefined || kept.entries.length === kept.from || !covers(pattern, kept.name)) continue
-      entries.push(entry)
+      if (kept === undefined || entry === undefined || kept.entries.length === kept.from) continue
+      if (covers(pattern, kept.name) && wanted(kept.name)) entries.push(entry)
     }
     return entries.sort((a, b) => a.position - b.position).slice(-most)
   }
 
   trim(now: number): number {
     if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
-    this.#trimming ??= this.#channels.entries()
+    this.#trimming ??= this.#channels.values()
     for (let looks = 0; looks < LOOKS; looks++) {
       const next = this.#trimming.next()
       if (next.done === true) {
         this.#trimming = null
         return this.#nextAt
       }
-      const [channel, kept] = next.value
-      while (kept.from < kept.entries.length && kept.entries[kept.from]!.at + kept.age < now) {
+      const kept = next.value
+      const { age, last } = kept.retention
+      while (kept.entries.length - kept.from > (last ? 1 : 0) && kept.entries[kept.from]!.at + age < now) {
         this.#drop(kept)
         looks++
       }
-      if (kept.from < kept.entries.length) {
-        this.#nextAt = Math.min(this.#nextAt, kept.entries[kept.from]!.at + kept.age + 1)
-        continue
-      }
-      this.#forgotten = Math.max(this.#forgotten, kept.floor)
-      this.#channels.delete(channel)
+      if (kept.entries.length - kept.from > (last ? 1 : 0))
+        this.#nextAt = Math.min(this.#nextAt, kept.entries[kept.from]!.at + age + 1)
     }
     return now
+  }
+
+  /** Nothing of a channel is kept any more but its floor, nor that of those that were so before too many others. */
+  #rest(channel: string): void {
+    this.#empty.add(channel)
+    if (this.#empty.size <= EMPTY_KEPT) return
+    const [oldest] = this.#empty
+    this.#forgotten = Math.max(this.#forgotten, this.#channels.get(oldest!)!.floor)
+    this.#channels.delete(oldest!)
+    this.#empty.delete(oldest!)
   }
 
   async close(): Promise<void> {
@@ -180,6 +200,7 @@ export class MemoryHistory implements History {
       kept.from = 0
     }
     this.#advance()
+    if (kept.from === kept.entries.length) this.#rest(kept.name.name)
   }
 
   /** Passes over what is not kept any more at the front of the log; in its midst it stays until then, or until it is more than half. */

@@ -188,17 +188,17 @@ t.test('retain gives a new subscriber the last message, through a wildcard that 
 })
 
 t.test('while a channel is replayed to a session, nothing of it reaches it another way, and nothing else waits for it', t => {
-  const drive = new Drive({ maxQueue: 100 }, RULES, store())
+  const drive = new Drive({ maxQueue: 100 }, { ...RULES, '/j': RULES['/k/**']! }, store())
   for (let n = 0; n < 1_000; n++) drive.publish('/k/a', { n })
   const client = joined(drive, {}, 'long-polling')
-  subscribe(client, '/k/**')
+  subscribe(client, '/j')
   subscribe(client, ['/k/a', '/live'], { '/k/a': -2 })
   for (let n = 1_000; n < 1_010; n++) drive.publish('/k/a', { n })
-  drive.publish('/k/b', { who: 'b' })
+  drive.publish('/j', { who: 'j' })
   drive.publish('/live', { who: 'live' })
   t.ok(client.session.queue.length <= 300, 'a page at a time')
   client.say(CONNECT)
-  t.same(client.data.map(data => (data as Json)['who']).filter(Boolean), ['b', 'live'])
+  t.same(client.data.map(data => (data as Json)['who']).filter(Boolean), ['j', 'live'])
   for (let i = 0; i < 40; i++) client.say(CONNECT)
   t.same(
     client.data.map(data => (data as Json)['n']).filter(n => n !== undefined),

@@ -239,7 +239,7 @@ t.test('errors: wire strings are CometD’s, and what is refused may say why in 
   t.equal(wireError('SESSION_UNKNOWN'), '402::session_unknown')
   t.equal(wireError('PUBLISH_DENIED', 'nope'), '403:nope:publish_denied')
   const texts = Object.values(errors).flatMap(({ wire, text }) => (wire === null ? [] : [`${wire}::${text}`]))
-  const COMETD = /^40[0245]::(?!dedupe)|^403::(?!too_many)/
+  const COMETD = /^40[0245]::(?!dedupe|history)|^403::(?!too_many)/
   t.same(texts.filter(text => COMETD.test(text)).sort(), [
     '400::channel_missing',
     '402::session_unknown',
@@ -260,6 +260,7 @@ t.test('errors: wire strings are CometD’s, and what is refused may say why in 
     texts.filter(text => !COMETD.test(text)).sort(),
     [
       '400::dedupe_key_invalid',
+      '400::history_query_invalid',
       '401::token_expires',
       '401::token_missing',
       '401::token_refused',
@@ -268,6 +269,7 @@ t.test('errors: wire strings are CometD’s, and what is refused may say why in 
       '429::too_many_sessions',
       '503::draining',
       '503::history_failed',
+      '503::history_unreadable',
       '503::keys_unavailable',
       '503::overloaded',
     ],

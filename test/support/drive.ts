@@ -123,7 +123,9 @@ export class Client {
 
   /** The connection of its last message breaks. */
   cut(): void {
-    this.drive.engine.closed(this.#wires.at(-1)!.connection, this.drive.now)
+    const wire = this.#wires.at(-1)!
+    wire.state = 'done'
+    this.drive.engine.closed(wire.connection, this.drive.now)
   }
 
   has(wire: Wire): boolean {

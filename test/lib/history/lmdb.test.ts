@@ -7,21 +7,30 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { open } from 'lmdb'
 import t, { type Test } from 'tap'
-import { LmdbHistory } from '../../../lib/history/lmdb.js'
+import type { ChannelName } from '../../../bayeux/index.js'
+import { LmdbHistory, type LmdbSettings } from '../../../lib/history/lmdb.js'
 import { historyContract, readAll, type Store } from '../../contract/history.js'
 
 const root = t.testdir({})
 let stores = 0
 
-async function store(t: Test, directory = join(root, `store-${++stores}`)): Promise<Store & { readonly history: LmdbHistory }> {
+async function store(
+  t: Test,
+  directory = join(root, `store-${++stores}`),
+  settings: Partial<LmdbSettings> = {},
+): Promise<Store & { readonly history: LmdbHistory }> {
   let safe = 0
   let wake = (): void => {}
-  const history = new LmdbHistory(directory, (through, error) => {
-    if (error !== null) throw error
-    if (through <= safe) throw new Error(`${through} after ${safe}`)
-    safe = through
-    wake()
-  })
+  const history = new LmdbHistory(
+    directory,
+    (through, error) => {
+      if (error !== null) throw error
+      if (through <= safe) throw new Error(`${through} after ${safe}`)
+      safe = through
+      wake()
+    },
+    { now: 1e9, ...settings },
+  )
   safe = history.tip
   t.teardown(() => history.close().catch(() => {}))
   return {
@@ -40,7 +49,7 @@ t.test('contract', async t => historyContract(t, store))
 t.test('after close, all is there again: entries, floors, the epoch, the position that comes next', async t => {
   const directory = join(t.testdir({}), 'h')
   const first = await store(t, directory)
-  for (let i = 0; i < 500; i++) first.history.append(`/c/${i % 3}`, `${i}`, { messages: 50, age: 1e9 }, i, null)
+  for (let i = 0; i < 500; i++) first.history.append(`/c/${i % 3}`, `${i}`, { messages: 50, age: 1e9, last: false }, i, null)
   await first.settled()
   first.history.trim(0)
   const before = {
@@ -60,7 +69,7 @@ t.test('after close, all is there again: entries, floors, the epoch, the positio
     },
     before,
   )
-  t.equal(history.append('/c/1', '{}', { messages: 50, age: 1e9 }, 501, null), 501)
+  t.equal(history.append('/c/1', '{}', { messages: 50, age: 1e9, last: false }, 501, null), 501)
 })
 
 t.test('SIGKILL at any moment loses nothing that was said to be kept', async t => {
@@ -86,9 +95,138 @@ t.test('SIGKILL at any moment loses nothing that was said to be kept', async t =
   }
 })
 
+const KEEP = { messages: 100, age: 1_000, last: false }
+const DAY = 86_400_000
+const every: ChannelName = { name: '/**', segments: ['**'], kind: 'broadcast', wild: 2 }
+const got = (history: LmdbHistory) => readAll(history, '/**').map(({ position, at }) => [position, at])
+
+t.test('the clock was set back by a day: nothing is lost, kept for longer than its age from now, or out of order', async t => {
+  const directory = join(t.testdir({}), 'h')
+  const first = await store(t, directory, { now: 2 * DAY, keyWindow: 500 })
+  for (let i = 0; i < 3; i++) first.history.append('/a', '{}', KEEP, 2 * DAY + 100 * i, `key ${i}`)
+  await first.settled()
+  await first.history.close()
+  const { history, settled } = await store(t, directory, { now: DAY, keyWindow: 500 })
+  t.same(
+    got(history),
+    [
+      [1, DAY - 200],
+      [2, DAY - 100],
+      [3, DAY],
+    ],
+    'the newest is taken to be of now',
+  )
+  history.append('/a', '{}', KEEP, DAY + 50, 'key 3')
+  await settled()
+  t.same(
+    [DAY - 150, DAY, DAY + 1, DAY + 51].map(at => history.before(at)),
+    [1, 2, 3, 4],
+  )
+  t.same(
+    [0, 1, 2, 3].map(i => history.has(`key ${i}`)),
+    [true, true, true, true],
+  )
+  history.trim(DAY + 400)
+  t.same(
+    [0, 1, 2, 3].map(i => history.has(`key ${i}`)),
+    [false, true, true, true],
+    'each for its window',
+  )
+  t.equal(got(history).length, 4)
+  t.equal(history.trim(DAY + 850), DAY + 901)
+  t.same(
+    got(history).map(([position]) => position),
+    [2, 3, 4],
+  )
+  t.equal(history.trim(DAY + 5_000), Number.POSITIVE_INFINITY)
+  t.same(got(history), [])
+  t.notOk(history.has('key 3'))
+  await history.close()
+  const third = await store(t, directory, { now: DAY + 6_000 })
+  t.equal(third.history.append('/a', '{}', KEEP, DAY + 6_000, null), 5, 'no position is given twice')
+})
+
+t.test('the clock was set forward by a day, or no process ran: entries age, and the floor tells of it; keys do not', async t => {
+  const directory = join(t.testdir({}), 'h')
+  const first = await store(t, directory, { now: DAY, keyWindow: 500 })
+  first.history.append('/a', '{}', KEEP, DAY, 'key')
+  first.history.append('/b', '{}', { ...KEEP, last: true }, DAY, null)
+  await first.settled()
+  await first.history.close()
+  const { history } = await store(t, directory, { now: 2 * DAY, keyWindow: 500 })
+  t.same(got(history), [
+    [1, DAY],
+    [2, DAY],
+  ])
+  history.trim(2 * DAY)
+  t.same(got(history), [[2, DAY]], 'the last that is wanted at any age stays')
+  t.equal(history.floor({ name: '/a', segments: ['a'], kind: 'broadcast', wild: 0 }), 1)
+  t.ok(history.has('key'), 'who could not reach the server for a day may still say it again')
+  history.trim(2 * DAY + 501)
+  t.notOk(history.has('key'))
+  await history.close()
+  // and back again
+  const third = await store(t, directory, { now: DAY + 10 })
+  t.same(
+    third.history.last(every, 5, () => true).map(({ position }) => position),
+    [2],
+  )
+  third.history.append('/a', '{}', KEEP, DAY + 20, null)
+  await third.settled()
+  t.equal(third.history.before(DAY + 15), 2)
+})
+
+t.test('positions are never given again: not behind a store that was put back, nor in a new one', async t => {
+  const folder = t.testdir({})
+  const first = await store(t, join(folder, 'h'), { first: 1_000 })
+  t.equal(first.history.append('/a', '{}', KEEP, 0, null), 1_001)
+  t.equal(first.history.floor(every), 1_000)
+  await first.settled()
+  await first.history.close()
+  const second = await store(t, join(folder, 'h'), { first: 5_000 })
+  t.equal(second.history.tip, 5_000)
+  t.equal(second.history.floor(every), 1_000, 'there is no gap between')
+  t.equal(second.history.append('/a', '{}', KEEP, 0, null), 5_001)
+  await second.settled()
+  t.same(
+    readAll(second.history, '/a', 1_000).map(({ position }) => position),
+    [1_001, 5_001],
+  )
+  await second.history.close()
+  const third = await store(t, join(folder, 'h'), { first: 3 })
+  t.equal(third.history.tip, 5_001, 'nor where the clock was set back')
+})
+
+t.test('what could not be written leaves the count of its channel as it was', async t => {
+  const directory = join(t.testdir({}), 'h')
+  let failures = 0
+  const history = new LmdbHistory(
+    directory,
+    (_through, error) => {
+      if (error !== null) failures++
+    },
+    { now: 0 },
+  )
+  t.teardown(() => history.close())
+  const keep = { messages: 5, age: 1e9, last: false }
+  for (let i = 0; i < 5; i++) history.append('/a', '{}', keep, 0, null)
+  await new Promise(setImmediate)
+  for (let i = 0; i < 20; i++) {
+    history.append('/a', '{}', keep, 0, 'x'.repeat(5_000)) // larger than a key may be
+    await new Promise(setImmediate)
+  }
+  t.equal(failures, 20)
+  history.append('/a', '{}', keep, 0, null)
+  await new Promise(setImmediate)
+  t.same(
+    readAll(history, '/a').map(({ position }) => position),
+    [2, 3, 4, 5, 26],
+  )
+})
+
 t.test('a directory that cannot be used is refused with a code and a reason', async t => {
   const refused = (directory: string, why: RegExp) =>
-    t.throws(() => new LmdbHistory(directory, () => {}), { code: 'HISTORY_UNUSABLE', message: why })
+    t.throws(() => new LmdbHistory(directory, () => {}, { now: 0 }), { code: 'HISTORY_UNUSABLE', message: why })
   const folder = t.testdir({ file: 'x', newer: {}, locked: {} })
   refused(join(folder, 'file'), /EEXIST|ENOTDIR/)
   const newer = open({ path: join(folder, 'newer'), maxDbs: 4 })
@@ -97,7 +235,7 @@ t.test('a directory that cannot be used is refused with a code and a reason', as
   refused(join(folder, 'newer'), /of version 2/)
   t.notOk(existsSync(join(folder, 'newer/perihelion.lock')), 'no lock is left')
   const { history } = await store(t, join(folder, 'locked'))
-  refused(join(folder, 'locked'), new RegExp(`process ${process.pid} has it`))
+  refused(join(folder, 'locked'), /this process has it already/)
   await history.close()
   writeFileSync(join(folder, 'locked/perihelion.lock'), '999999999 1')
   const again = await store(t, join(folder, 'locked'))
