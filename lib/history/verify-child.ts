@@ -2,18 +2,28 @@
 
 import { type Key, open } from 'lmdb'
 
-/** Beside the entries, whose text is looked at. */
-const OTHERS = ['index', 'floors', 'keys', 'key-times', 'meta']
+/** Beside the entries and their index. */
+const OTHERS = ['floors', 'keys', 'key-times', 'meta']
 const HEAD_BYTES = 10
 
 try {
   const env = open({ path: process.argv[2]!, maxDbs: 8, readOnly: true })
-  const read = (name: string, look: (value: Buffer) => void): void => {
-    // nothing has been written to one that is not there
+  /** @returns how many there are: some damage looks like the end */
+  const read = (name: string, look: (value: Buffer) => void): number => {
     const database = env.openDB<Buffer, Key>({ name, encoding: 'binary' })
-    for (const { value } of database?.getRange() ?? []) look(value)
+    if (database === undefined) return 0 // nothing has been written to it
+    let count = 0
+    for (const { value } of database.getRange()) {
+      look(value)
+      count++
+    }
+    const { entryCount } = database.getStats() as { entryCount: number }
+    if (count !== entryCount) throw new Error(`${count} of ${entryCount} ${name} are left`)
+    return count
   }
-  read('entries', value => JSON.parse(value.toString('utf8', HEAD_BYTES + value.readUInt16BE(HEAD_BYTES - 2))))
+  const entries = read('entries', value => JSON.parse(value.toString('utf8', HEAD_BYTES + value.readUInt16BE(HEAD_BYTES - 2))))
+  const places = read('index', () => {})
+  if (entries !== places) throw new Error(`there are ${entries} entries and places of ${places}`)
   for (const name of OTHERS) read(name, () => {})
 } catch (error) {
   process.stdout.write((error as Error).message.split('\n')[0]!)

@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 
 const DATA = 'data.mdb'
 const LEFT = 'perihelion.left'
+/** Some damage leads the reader round in a circle. Ten gigabytes are read in so long, ms. */
+const LONGEST = 600_000
 
 /** Whether the directory is as it was left, or new. */
 export function isAsLeft(directory: string): boolean {
@@ -41,6 +43,8 @@ export function verify(directory: string): void {
     encoding: 'utf8',
     env: { ...process.env, NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: LONGEST,
+    killSignal: 'SIGKILL',
   })
   if (status === 0) return
   throw new Error(

@@ -1,11 +1,9 @@
-// The history on disk: the contract, that it outlives the process however that ends, and what is wrong with a directory.
+// The history on disk: the contract, that it outlives the process however that ends, and what the clock may do meanwhile.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import type { ChannelName } from '../../../bayeux/index.js'
 import { LmdbHistory, type LmdbSettings } from '../../../lib/history/lmdb.js'
@@ -222,26 +220,4 @@ t.test('what could not be written leaves the count of its channel as it was', as
     readAll(history, '/a').map(({ position }) => position),
     [2, 3, 4, 5, 26],
   )
-})
-
-t.test('a directory that cannot be used is refused with a code and a reason', async t => {
-  const refused = (directory: string, why: RegExp) =>
-    t.throws(() => new LmdbHistory(directory, () => {}, { now: 0 }), { code: 'HISTORY_UNUSABLE', message: why })
-  const folder = t.testdir({ file: 'x', newer: {}, locked: {} })
-  refused(join(folder, 'file'), /EEXIST|ENOTDIR/)
-  const newer = open({ path: join(folder, 'newer'), maxDbs: 4 })
-  await newer.openDB({ name: 'meta' }).put('version', 2)
-  await newer.close()
-  refused(join(folder, 'newer'), /of version 2/)
-  t.notOk(existsSync(join(folder, 'newer/perihelion.lock')), 'no lock is left')
-  const { history } = await store(t, join(folder, 'locked'))
-  refused(join(folder, 'locked'), /this process has it already/)
-  await history.close()
-  writeFileSync(join(folder, 'locked/perihelion.lock'), '999999999 1')
-  const again = await store(t, join(folder, 'locked'))
-  t.ok(again.history, 'the lock of a process that is no more is none')
-  if (process.getuid?.() !== 0) {
-    chmodSync(folder, 0o500)
-    refused(join(folder, 'new'), /EACCES/)
-  }
 })
