@@ -97,9 +97,10 @@ function saveMessage({ channel, json, lazy, overflow, conflated, topic, missing,
 /**
  * Makes a session again. Its client has its full time from now on to come back.
  *
+ * @param shared among all that are made: what many have not acknowledged was one message, and is one again
  * @returns whether it is there: not where one has its id, a limit is reached, or what it replays is of another history, so that it is to begin anew
  */
-export function restoreSession(core: Core, saved: SavedSession, now: number): boolean {
+export function restoreSession(core: Core, saved: SavedSession, shared: SharedRestored, now: number): boolean {
   const { id, browser, transport, address } = saved
   const identity = saved.identity && { ...saved.identity, expiresAt: saved.identity.expiresAt ?? Number.POSITIVE_INFINITY }
   if (core.sessions.has(id) || core.census.limit(address, browser, identity?.user ?? null) !== null) return false
@@ -125,13 +126,14 @@ export function restoreSession(core: Core, saved: SavedSession, now: number): bo
   core.sessions.set(id, session)
   core.census.enter(session)
   core.sink.sessionAdded(session)
-  const queue = saved.queue.map(restoreMessage)
+  const restored = (message: SavedMessage): FrozenMessage => restoreMessage(message, shared)
+  const queue = saved.queue.map(restored)
   for (const message of queue) session.enqueue(message)
   if (saved.ack !== null) {
     const sent = saved.ack.entries.slice(0, saved.ack.entries.length - queue.length)
     session.ack = new AckState()
     session.ack.restore(saved.ack.batch, [
-      ...sent.map(([message, batch]) => [restoreMessage(message), batch] as const),
+      ...sent.map(([message, batch]) => [restored(message), batch] as const),
       ...queue.map((message, i) => [message, saved.ack!.entries[sent.length + i]?.[1] ?? saved.ack!.batch] as const),
     ])
   }
@@ -148,8 +150,25 @@ export function restoreSession(core: Core, saved: SavedSession, now: number): bo
   return true
 }
 
-function restoreMessage({ channel, json, missing, position, ...patience }: SavedMessage): FrozenMessage {
+/** Messages that were restored, by their JSON. */
+export type SharedRestored = Map<string, FrozenMessage>
+
+function restoreMessage(saved: SavedMessage, shared: SharedRestored): FrozenMessage {
+  const { channel, json, missing, position, ...patience } = saved
+  const known = shared.get(json)
+  if (known !== undefined && MEMBERS.every(member => known[member] === saved[member])) return known
   const message = new FrozenMessage(channel, json, patience, missing)
   message.position = position
+  shared.set(json, message)
   return message
 }
+
+const MEMBERS = [
+  'channel',
+  'lazy',
+  'overflow',
+  'conflated',
+  'topic',
+  'missing',
+  'position',
+] as const satisfies (keyof SavedMessage)[]

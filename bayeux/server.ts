@@ -19,7 +19,7 @@ import { remove, settle } from './removal.js'
 import { reading } from './replay.js'
 import { review } from './review.js'
 import { type ChannelRules, Rules } from './rules.js'
-import { restoreSession, type SavedSession, saveSessions } from './saving.js'
+import { restoreSession, type SavedSession, type SharedRestored, saveSessions } from './saving.js'
 import { type Receiver, Session } from './session.js'
 import type { Listener } from './tree.js'
 
@@ -256,7 +256,8 @@ export class ServerSide {
 
   /** Makes sessions again that another process saved. @returns how many are there */
   restore(sessions: readonly SavedSession[], now: number): number {
-    const count = sessions.filter(saved => restoreSession(this.core, saved, now)).length
+    const shared: SharedRestored = new Map()
+    const count = sessions.filter(saved => restoreSession(this.core, saved, shared, now)).length
     settle(this.core, now)
     return count
   }

@@ -131,9 +131,15 @@ export class Host implements Sink {
     this.arm()
   }
 
+  /** All sessions as plain values; the ends of their tokens are moments of the system's clock, as the next process has another. */
+  save(): SavedSession[] {
+    return this.engine.server.save().map(session => withEnd(session, at => this.toWall(at)))
+  }
+
   /** Makes the sessions of another process again. @returns how many */
   restore(sessions: readonly SavedSession[]): number {
-    const count = this.engine.server.restore(sessions, this.now())
+    const own = sessions.map(session => withEnd(session, at => this.fromWall(at)))
+    const count = this.engine.server.restore(own, this.now())
     this.arm()
     return count
   }
@@ -344,4 +350,10 @@ export class Host implements Sink {
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+function withEnd(session: SavedSession, moved: (at: number) => number): SavedSession {
+  const { identity } = session
+  if (identity === null || identity.expiresAt === null) return session
+  return { ...session, identity: { ...identity, expiresAt: moved(identity.expiresAt) } }
 }

@@ -144,9 +144,7 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
       }
     })
     app.addHook('onClose', async () => {
-      await store
-        .save(host.engine.server.save(), Date.now())
-        .catch((error: unknown) => log.error({ err: error }, 'the sessions are lost'))
+      await store.save(host.save(), Date.now()).catch((error: unknown) => log.error({ err: error }, 'the sessions are lost'))
     })
   }
   app.addHook('onClose', () => history.close())

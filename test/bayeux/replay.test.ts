@@ -101,19 +101,55 @@ t.test(
 t.test('a place that is none is refused with the text that clients know, and the subscription is not made', t => {
   const drive = new Drive({}, { '/k/**': { history: { messages: 2, age: 1_000_000 } } }, store())
   for (let n = 1; n <= 5; n++) drive.publish('/k/a', { n })
-  for (const place of [6, 1.5, -3, '3', true, null, [], {}, { id: 9, epoch: 'other' }.id, 2, 1e300]) {
-    const client = joined(drive)
-    const reply = subscribe(client, ['/k/a', '/k/b'], { '/k/a': place })
-    t.match(reply, { successful: false }, JSON.stringify(place))
-    t.match(
-      reply['error'],
-      /^400::The replayId \{.*\} you provided was invalid\. Please provide a valid ID, -2 to replay all events, or -1 to replay only new events\.$/,
-    )
-    t.equal(client.session.subscriptions, null)
+  const { epoch } = drive.engine.server.history('/k/a', 0, 1)
+  const none = [
+    ...[6, 9, 1.5, 5.000001, -0.5, -3, -1.5, 2, 1e300, -1e300, 2 ** 53],
+    ...['3', '5', '-1', '-2', '', 'NaN', 'x'.repeat(10_000), true, false, null, [], [5], [[]], {}],
+    ...[{ id: 5 }, { id: '5', epoch }, { id: 6, epoch }, { id: -1, epoch }, { id: 1.5, epoch }, { id: null, epoch }, { epoch }],
+    ...[{ id: 5, epoch: 1 }, { id: 5, epoch: null }, { at: '0' }, { at: null }, { at: [] }, { now: 1 }],
+  ]
+  for (const form of [true, {}]) {
+    for (const place of [...none, Number.POSITIVE_INFINITY]) {
+      const client = joined(drive, { replay: form })
+      const map = JSON.stringify({ '/k/a': place }).replace('null', place === Number.POSITIVE_INFINITY ? '1e999' : 'null')
+      client.raw(`{"channel":"/meta/subscribe","subscription":["/k/a","/k/b"],"ext":{"replay":${map}}}`)
+      const reply = client.replies.at(-1)!
+      t.match(reply, { successful: false }, map)
+      t.match(
+        reply['error'],
+        /^400::The replayId \{.{0,40}\} you provided was invalid\. Please provide a valid ID, -2 to replay all events, or -1 to replay only new events\.$/,
+      )
+      t.equal(client.session.subscriptions, null)
+    }
   }
   t.match(subscribe(joined(drive), '/k/a', { '/k/a': 3 }), { successful: true }, 'the last that is gone leaves no gap behind it')
   t.end()
 })
+
+t.test(
+  'a channel may be named with a slash at its end, in the subscription, in the map, or in both; the reply names it as the map does',
+  t => {
+    const drive = new Drive({}, RULES, store())
+    for (let n = 1; n <= 3; n++) drive.publish('/k/a/b', { n })
+    for (const subscription of ['/k/a/b', '/k/a/b/'])
+      for (const key of ['/k/a/b', '/k/a/b/', '/k/a/b '])
+        for (const map of [
+          { [key]: 1 },
+          { '/k/other/': 'x', [key]: 1 },
+          { ...(key === '/k/a/b' ? { '/k/a/b/': 'x' } : {}), [key]: 1 },
+        ]) {
+          const [plain, own] = [joined(drive), joined(drive, { replay: {} })]
+          t.match(subscribe(plain, subscription, map), { successful: true }, `${subscription} ${JSON.stringify(map)}`)
+          t.match(subscribe(own, subscription, map), { successful: true, ext: { replay: { [key]: { recovered: true, id: 1 } } } })
+          for (const client of [plain, own])
+            t.same(
+              client.data.map(data => (data as Json)['n']),
+              [2, 3],
+            )
+        }
+    t.end()
+  },
+)
 
 t.test('our own form: id and epoch on each message, and the reply says whether anything is missing', t => {
   const drive = new Drive({}, { '/k/**': { history: { messages: 2, age: 1_000_000 } } }, store())
@@ -187,6 +223,53 @@ t.test('retain gives a new subscriber the last message, through a wildcard that 
   t.end()
 })
 
+t.test('retain beside history: the last stays at any age, the others go by the rule; and it is replayed once', t => {
+  const drive = new Drive({}, { '/r/**': { retain: true, history: { messages: 10, age: 10_000 } } }, store())
+  for (let n = 1; n <= 3; n++) drive.publish('/r/a', { n })
+  drive.publish('/r/b', { n: 4 })
+  drive.pass(60_000)
+  const [plain, wild, replaying, both] = [0, 1, 2, 3].map(() => joined(drive, {}))
+  subscribe(plain!, '/r/a')
+  subscribe(wild!, '/r/*')
+  subscribe(replaying!, '/r/**', { '/r/**': -2 })
+  subscribe(both!, ['/r/**', '/r/a'], { '/r/**': -2 })
+  for (const [client, expected] of [
+    [plain, [3]],
+    [wild, [3, 4]],
+    [replaying, [3, 4]],
+    [both, [3, 4]],
+  ] as const)
+    t.same(
+      client!.data.map(data => (data as Json)['n']),
+      expected,
+    )
+  t.equal(drive.engine.server.history('/r/**', 0, 100).entries.length, 2)
+  t.end()
+})
+
+t.test('through a wildcard so many retained messages are given at once as half of a queue holds, the newest', t => {
+  const drive = new Drive({ maxQueue: 40, maxQueueBytes: 100_000 }, RULES, store())
+  for (let n = 0; n < 100; n++) drive.publish(`/r/${n}`, { n })
+  for (let n = 0; n < 100; n++) drive.publish(`/k/${n}`, { n })
+  const client = joined(drive, {}, 'long-polling')
+  subscribe(client, '/**')
+  client.say(CONNECT)
+  t.same(
+    client.data.map(data => (data as Json)['n']),
+    Array.from({ length: 20 }, (_, i) => 80 + i),
+  )
+  for (let n = 0; n < 5; n++) drive.publish(`/r/${n}`, { n, pad: 'x'.repeat(20_000) })
+  const large = joined(drive, {}, 'long-polling')
+  subscribe(large, '/r/*')
+  large.say(CONNECT)
+  t.same(
+    large.data.map(data => (data as Json)['n']),
+    [3, 4],
+  )
+  t.same(drive.removed, [])
+  t.end()
+})
+
 t.test('while a channel is replayed to a session, nothing of it reaches it another way, and nothing else waits for it', t => {
   const drive = new Drive({ maxQueue: 100 }, { ...RULES, '/j': RULES['/k/**']! }, store())
   for (let n = 0; n < 1_000; n++) drive.publish('/k/a', { n })
@@ -238,6 +321,170 @@ t.test('a replay ends with its subscription, also when that is no longer allowed
   for (const client of [leaving, refused]) for (let i = 0; i < 20; i++) client.say(CONNECT)
   t.ok(leaving.data.length < 400)
   t.same(refused.data, [])
+  t.end()
+})
+
+t.test(
+  'a right that is lost, or a policy that thinks better of it, ends a replay; a wildcard that covers what one may not see is none',
+  t => {
+    const rules: ChannelRules = { ...RULES, '/k/secret': { subscribe: 'role:ops' } }
+    for (const how of ['rule', 'policy', 'later', 'authorizer'] as const) {
+      const drive = new Drive({ maxQueue: 20 }, rules, store())
+      for (let n = 0; n < 100; n++) drive.publish('/k/a', { n })
+      drive.publish('/k/secret', { n: -1 })
+      const client = joined(drive, { replay: {} }, 'long-polling')
+      t.match(subscribe(client, '/k/*', { '/k/*': -2 }), { successful: false, error: /subscribe_denied$/ })
+      t.match(subscribe(client, '/k/**', { '/k/**': -2 }), { successful: false })
+      t.match(subscribe(client, '/k/a', { '/k/a': -2 }), { successful: true })
+      client.say(CONNECT)
+      const before = client.data.length
+      t.ok(before > 0 && before < 100, how)
+      drive.answer = ({ kind }) => (kind !== 'subscribe' ? true : how === 'later' ? null : false)
+      if (how === 'rule') drive.engine.server.setRules({ ...rules, '/k/a': { subscribe: 'nobody' } }, drive.now)
+      else if (how === 'authorizer') drive.engine.server.authorize('/k/a', () => ({ deny: 'closed' }))
+      else drive.engine.server.police({ subscribe: true })
+      drive.engine.server.review(client.session, drive.now)
+      for (let i = 0; i < 10; i++) client.say(CONNECT)
+      if (how === 'later') {
+        t.equal(client.data.length, before, 'while the policy thinks, nothing leaves')
+        drive.verdict(false)
+      }
+      for (let i = 0; i < 10; i++) client.say(CONNECT)
+      drive.publish('/k/a', { n: 100 })
+      client.say(CONNECT)
+      t.equal(client.data.length, before, `${how}: nothing more of it`)
+      t.match(drive.engine.server.stats(), { queued: 0, subscriptions: 0 })
+    }
+    t.end()
+  },
+)
+
+t.test(
+  'what retention takes while a slow session replays is a gap: its session ends, and its client is told when it comes back',
+  t => {
+    const drive = new Drive({ maxQueue: 20 }, { '/k/**': { history: { messages: 50, age: 1_000_000 } } }, store())
+    for (let n = 1; n <= 50; n++) drive.publish('/k/a', { n })
+    const client = joined(drive, { replay: {} }, 'long-polling')
+    t.match(subscribe(client, '/k/a', { '/k/a': -2 }), { ext: { replay: { '/k/a': { recovered: true } } } })
+    client.say(CONNECT)
+    for (let n = 51; n <= 90; n++) drive.publish('/k/a', { n })
+    for (let i = 0; i < 5; i++) client.say(CONNECT)
+    t.same(drive.removed, ['overflow'])
+    const { length } = client.data
+    t.ok(length >= 10 && length < 50, 'what was read before is not lost')
+    const again = joined(drive, { replay: {} })
+    const { epoch } = drive.engine.server.history('/k/a', 0, 1)
+    t.match(subscribe(again, '/k/a', { '/k/a': { id: length, epoch } }), { ext: { replay: { '/k/a': { recovered: false } } } })
+    t.end()
+  },
+)
+
+t.test('large messages are replayed within the bounds of the queue, on each transport', t => {
+  for (const transport of ['websocket', 'long-polling'] as const)
+    for (const ack of [false, true]) {
+      const drive = new Drive({ maxQueueBytes: 100_000 }, RULES, store())
+      for (let n = 0; n < 60; n++) drive.publish('/k/a', { n, pad: 'x'.repeat(30_000) })
+      const client = joined(drive, { replay: {}, ack }, transport)
+      subscribe(client, '/k/a', { '/k/a': -2 })
+      for (let i = 0; i < 100; i++) {
+        t.ok((client.session.ack?.bytes ?? client.session.queuedBytes) <= 100_000)
+        const last = client.replies.findLast(({ channel }) => channel === '/meta/connect')!
+        client.say({ ...CONNECT, ext: { ack: (last['ext'] as { ack?: number } | undefined)?.ack ?? 0 } })
+      }
+      t.same(
+        client.data.map(data => (data as Json)['n']),
+        Array.from({ length: 60 }, (_, n) => n),
+        `${transport} ${ack}`,
+      )
+      t.same(drive.removed, [])
+    }
+  t.end()
+})
+
+t.test('what cannot be read ends the session that was to get it, with a fault that says why; all else goes on', t => {
+  const history = store()
+  const drive = new Drive({ maxQueue: 20 }, RULES, history)
+  for (let n = 0; n < 100; n++) drive.publish('/k/a', { n })
+  const [reader, other] = [joined(drive, {}, 'long-polling'), joined(drive, {})]
+  subscribe(other, ['/k/a', '/live'])
+  subscribe(reader, '/k/a', { '/k/a': -2 })
+  const { read, last, trim } = history
+  history.read =
+    history.last =
+    history.trim =
+      () => {
+        throw new Error('page not found')
+      }
+  reader.say(CONNECT)
+  reader.say(CONNECT)
+  t.same(drive.removed, ['overflow'])
+  t.match(drive.sink.faults, [{ code: 'HISTORY_UNREADABLE' }])
+  t.match(subscribe(joined(drive, {}), '/k/a', { '/k/a': -2 }), { successful: false, error: '503::history_unreadable' })
+  t.match(subscribe(joined(drive, {}), '/r/a'), { successful: true })
+  drive.publish('/k/a', { n: 100 })
+  drive.publish('/live', { n: 101 })
+  t.same(other.data, [{ n: 100 }, { n: 101 }])
+  drive.pass(100_000_000)
+  Object.assign(history, { read, last, trim })
+  drive.pass(60_000)
+  t.equal(history.messages, 0, 'it is trimmed again')
+  t.end()
+})
+
+t.test(
+  'a message is one for all sessions that get it in the same form, live and replayed: what is not acknowledged is not held for each',
+  t => {
+    for (const form of ['plain', 'event', 'own'] as const) {
+      const drive = new Drive({}, RULES, store())
+      const ext = { ack: true, ...(form === 'plain' ? {} : { replay: form === 'own' ? {} : true }) }
+      const held = (client: Client) => client.session.ack!.entries().map(([message]) => message)
+      const live = [joined(drive, ext), joined(drive, ext)] as const
+      for (const client of live) subscribe(client, '/k/a')
+      for (let n = 0; n < 5; n++) drive.publish('/k/a', { n })
+      const replaying = [joined(drive, ext), joined(drive, ext)] as const
+      for (const client of replaying) subscribe(client, '/k/a', { '/k/a': -2 })
+      for (const [one, other] of [live, replaying]) {
+        const [mine, others] = [held(one), held(other)]
+        t.equal(mine.length, 5)
+        t.ok(
+          mine.every((message, i) => message === others[i]),
+          form,
+        )
+        t.ok(mine.every(({ position }, i) => position === i + 1))
+      }
+    }
+    t.end()
+  },
+)
+
+t.test('two subscriptions that meet give one stream: in order, and whole for the one when the other ends', t => {
+  const drive = new Drive({ maxQueue: 20 }, RULES, store())
+  const publish = (from: number, to: number) => {
+    for (let n = from; n <= to; n++) drive.publish(n % 2 === 0 ? '/k/even' : '/k/odd', { n })
+  }
+  const numbers = (client: Client) => client.data.map(data => (data as Json)['n'])
+  publish(1, 40)
+  const [ends, wide, narrow] = [0, 1, 2].map(() => joined(drive, {}, 'long-polling'))
+  subscribe(ends!, '/k/**', { '/k/**': -2 })
+  subscribe(ends!, '/k/even')
+  subscribe(wide!, '/k/**')
+  subscribe(wide!, '/k/odd', { '/k/odd': 20 })
+  subscribe(narrow!, '/k/odd', { '/k/odd': 30 })
+  subscribe(narrow!, '/k/**', { '/k/**': 34 })
+  publish(41, 50)
+  ends!.say(CONNECT)
+  const got = numbers(ends!)
+  t.ok(got.length > 0 && got.length < 40)
+  ends!.say({ channel: '/meta/unsubscribe', subscription: '/k/**' })
+  for (const client of [ends!, wide!, narrow!]) for (let i = 0; i < 20; i++) client.say(CONNECT)
+  const from = (first: number, last: number, odd = false) =>
+    Array.from({ length: last - first + 1 }, (_, i) => first + i).filter(n => !odd || n % 2 === 1)
+  const left = numbers(ends!)
+    .slice(got.length)
+    .filter(n => (n as number) > 40)
+  t.same(left, [42, 44, 46, 48, 50], 'what was held back for the sake of the other')
+  t.same(numbers(wide!), [...from(21, 40, true), ...from(41, 50)])
+  t.same(numbers(narrow!), [...from(31, 34, true), ...from(35, 50)], 'none twice')
   t.end()
 })
 

@@ -94,6 +94,49 @@ t.test('a replay under way goes on behind what was read; keys, forms and counts 
   t.end()
 })
 
+t.test('a message that many have not acknowledged is one again', t => {
+  const history = new MemoryHistory({ messages: 1e6, bytes: 1e9 })
+  const drive = new Drive({}, RULES, history)
+  const clients = [0, 1].map(() => {
+    const client = drive.stranger('long-polling')
+    client.handshake({ ext: { ack: true, replay: {} } })
+    client.say({ ...CONNECT, ext: { ack: 0 } })
+    client.say({ channel: '/meta/subscribe', subscription: ['/k/a', '/lossy'] })
+    return client
+  })
+  drive.publish('/k/a', 1)
+  for (const client of clients) client.say({ ...CONNECT, ext: { ack: 0 } })
+  drive.publish('/lossy', 2)
+  const { next } = restarted(drive, {}, history)
+  const [one, other] = clients.map(({ id }) => next.engine.server.session(id)!)
+  const held = one!.ack!.entries().map(([message]) => message)
+  t.same(
+    held.map(({ position }) => position),
+    [1, 0],
+  )
+  t.ok(held.every((message, i) => message === other!.ack!.entries()[i]![0]))
+  t.equal(held[1], one!.queue[0])
+  t.end()
+})
+
+t.test('a session that was replaying what is gone with the process is not made again; others go on', t => {
+  const drive = new Drive({ maxQueue: 60 }, RULES, new MemoryHistory({ messages: 1e6, bytes: 1e9 }))
+  for (let n = 0; n < 500; n++) drive.publish('/k/a', { n })
+  const [replaying, other] = [0, 1].map(() => {
+    const client = drive.stranger('long-polling')
+    client.handshake({ ext: { replay: {} } })
+    client.say({ channel: '/meta/connect' })
+    return client
+  })
+  replaying!.say({ channel: '/meta/subscribe', subscription: '/k/a', ext: { replay: { '/k/a': -2 } } })
+  other!.say({ channel: '/meta/subscribe', subscription: '/k/a' })
+  const { next, restored } = restarted(drive, {}, new MemoryHistory({ messages: 1e6, bytes: 1e9 }))
+  t.equal(restored, 1)
+  t.match(moved(next, replaying!).say(CONNECT), { error: '402::session_unknown', advice: { reconnect: 'handshake' } })
+  t.match(moved(next, other!).say(CONNECT), { successful: true })
+  t.end()
+})
+
 t.test('an identity stays, and ends when its token does', t => {
   const drive = new Drive()
   drive.engine.server.police({ handshake: true })

@@ -114,11 +114,19 @@ export class Client {
 
   /** @returns the last reply that has come when this is through; of a connect that is held, that is an older one */
   say(...messages: object[]): Json {
-    const all = messages.map(message => ({ id: '1', clientId: this.id, ...message }))
-    const { engine, sink } = this.drive
-    engine.receive(this.#wire().connection, [JSON.stringify(all)], this.drive.now)
-    flushIfDue(engine, sink, this.drive.now)
+    this.#send(JSON.stringify(messages.map(message => ({ id: '1', clientId: this.id, ...message }))))
     return this.replies.at(-1) ?? {}
+  }
+
+  /** Says a message that is written as no `JSON.stringify` does. */
+  raw(json: string): void {
+    this.#send(`${json.slice(0, -1)},"id":"1","clientId":"${this.id}"}`)
+  }
+
+  #send(text: string): void {
+    const { engine, sink } = this.drive
+    engine.receive(this.#wire().connection, [text], this.drive.now)
+    flushIfDue(engine, sink, this.drive.now)
   }
 
   /** The connection of its last message breaks. */
