@@ -26,6 +26,8 @@ const LOOKS = 2_048
 const SLACK = 64
 /** Channels of which nothing is kept but the floor. */
 const EMPTY_KEPT = 10_000
+/** Bytes of a channel or a key, which LMDB's own keys have room for. */
+const LONGEST = 1_940
 /** Entries of one transaction. */
 const SLICE = 1_000
 /** What could not be removed is looked at again after so long, ms. */
@@ -247,9 +249,11 @@ export class LmdbHistory implements History {
 
   /** What a turn appended goes in one transaction, or in a few: none takes long. */
   #commit(): void {
-    const entries = this.#pending.splice(0, SLICE)
+    const bad = this.#pending.findIndex(isTooLong)
+    const entries = this.#pending.splice(0, bad === -1 ? SLICE : Math.min(SLICE, Math.max(1, bad)))
     if (entries.length === 0) return // `close` was before
     if (this.#pending.length > 0) setImmediate(() => this.#commit())
+    if (bad === 0) return this.#kept(entries[0]!.position, new Error(`a channel or key has more than ${LONGEST} bytes`))
     const counts = new Map<string, { added: number; retention: Retention }>()
     for (const { channel, retention } of entries) {
       const added = (counts.get(channel)?.added ?? 0) + 1
@@ -442,6 +446,12 @@ function encode(channel: string, json: string, at: number): Buffer {
   value.write(channel, TIME_BYTES + LENGTH_BYTES)
   value.write(json, TIME_BYTES + LENGTH_BYTES + length)
   return value
+}
+
+/** LMDB would refuse it, and with it the whole transaction. */
+function isTooLong({ channel, key }: Pending): boolean {
+  const length = Math.max(channel.length, key?.length ?? 0)
+  return length * 3 > LONGEST && Math.max(Buffer.byteLength(channel), Buffer.byteLength(key ?? '')) > LONGEST
 }
 
 function timeOf(value: Buffer): number {

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import type { ChannelName } from '../../../bayeux/index.js'
 import { LmdbHistory, type LmdbSettings } from '../../../lib/history/lmdb.js'
 import { historyContract, readAll, type Store } from '../../contract/history.js'
+import { Drive } from '../../support/drive.js'
 
 const root = t.testdir({})
 let stores = 0
@@ -195,29 +196,60 @@ t.test('positions are never given again: not behind a store that was put back, n
   t.equal(third.history.tip, 5_001, 'nor where the clock was set back')
 })
 
-t.test('what could not be written leaves the count of its channel as it was', async t => {
-  const directory = join(t.testdir({}), 'h')
-  let failures = 0
-  const history = new LmdbHistory(
-    directory,
-    (_through, error) => {
-      if (error !== null) failures++
-    },
-    { now: 0 },
-  )
-  t.teardown(() => history.close())
-  const keep = { messages: 5, age: 1e9, last: false }
-  for (let i = 0; i < 5; i++) history.append('/a', '{}', keep, 0, null)
-  await new Promise(setImmediate)
-  for (let i = 0; i < 20; i++) {
-    history.append('/a', '{}', keep, 0, 'x'.repeat(5_000)) // larger than a key may be
-    await new Promise(setImmediate)
-  }
-  t.equal(failures, 20)
-  history.append('/a', '{}', keep, 0, null)
-  await new Promise(setImmediate)
-  t.same(
-    readAll(history, '/a').map(({ position }) => position),
-    [2, 3, 4, 5, 26],
-  )
-})
+t.test(
+  'what is too long for a key fails alone, among others that are kept, and leaves the count of its channel as it was',
+  async t => {
+    const directory = join(t.testdir({}), 'h')
+    const told: [through: number, failed: boolean][] = []
+    const history = new LmdbHistory(directory, (through, error) => void told.push([through, error !== null]), { now: 0 })
+    t.teardown(() => history.close())
+    const keep = { messages: 5, age: 1e9, last: false }
+    for (let i = 0; i < 5; i++) history.append('/a', '{}', keep, 0, null)
+    history.append('/a', '{}', keep, 0, 'x'.repeat(1_941))
+    history.append(`/${'ü'.repeat(970)}`, '{}', keep, 0, null)
+    history.append(`/${'x'.repeat(1_939)}`, '{}', keep, 0, 'ü'.repeat(970))
+    history.append('/a', '{}', keep, 0, null)
+    while ((told.at(-1)?.[0] ?? 0) < 9) await new Promise(setImmediate)
+    t.same(told, [
+      [5, false],
+      [6, true],
+      [7, true],
+      [9, false],
+    ])
+    t.same(
+      readAll(history, '/**').map(({ position }) => position),
+      [2, 3, 4, 5, 8, 9],
+    )
+  },
+)
+
+t.test(
+  'an engine on it: what is retained is there after a restart, however old, through a wildcard too; what is too old goes at the start',
+  async t => {
+    const directory = join(t.testdir({}), 'h')
+    const rules = { '/r/**': { retain: true }, '/k/**': { history: { messages: 10, age: 1_000 } } } as const
+    const first = await store(t, directory, { now: 0 })
+    for (const channel of ['/r/a', '/r/b', '/k/a'])
+      first.history.append(
+        channel,
+        JSON.stringify({ channel, data: channel }),
+        { messages: 1, age: channel === '/k/a' ? 1_000 : Number.POSITIVE_INFINITY, last: channel !== '/k/a' },
+        0,
+        null,
+      )
+    await first.settled()
+    await first.history.close()
+    const { history } = await store(t, directory, { now: 1_000_000 })
+    const drive = new Drive({}, rules, history)
+    drive.pass(1)
+    const got = (subscription: string): unknown[] => {
+      const client = drive.client()
+      client.say({ channel: '/meta/subscribe', subscription })
+      return client.data
+    }
+    t.same(got('/r/a'), ['/r/a'])
+    t.same(got('/r/*'), ['/r/a', '/r/b'])
+    t.same(got('/**'), ['/r/a', '/r/b'])
+    t.same(drive.engine.server.history('/**', 0, 10).entries.length, 2, 'nobody had to publish for that')
+  },
+)
