@@ -2,7 +2,7 @@
 //
 // The model is the list of all that was published. A client assembles a stream for each of its subscriptions, by positions, as ours does; what it
 // takes into one must be what is published next there, from the place on at which the stream began, or from anywhere where a gap was told.
-// `SEED=n` runs another series, `RUNS=n` a longer one; a failure prints its seed and the shortest series of steps that fails.
+// `SEED=n` runs another series, `RUNS=n` a longer one (on disk a 25th of it); a failure prints its seed and the shortest series of steps that fails.
 
 import { join } from 'node:path'
 import fc from 'fast-check'
