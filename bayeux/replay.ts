@@ -165,12 +165,10 @@ export function beginReplay(
  */
 function join(core: Core, session: Session, history: History, first: Replay): void {
   const before = session.replays ?? []
-  const all = session.subscriptions!.channels()
-  const wild = all.filter(channel => channel.wild !== 0)
   const joined = new Map([[first.channel, first]])
   for (const { channel } of joined.values()) {
-    for (const other of channel.wild === 0 ? wild : all) {
-      if (joined.has(other) || !meet(other, channel)) continue
+    for (const other of meeting(core, session, channel)) {
+      if (joined.has(other)) continue
       const { published } = core
       const replay = before.find(each => each.channel === other)
       joined.set(other, replay ?? { channel: other, after: published, floor: published, starting: false })
@@ -180,6 +178,17 @@ function join(core: Core, session: Session, history: History, first: Replay): vo
   for (const replay of joined.values())
     if (replay !== first && !before.includes(replay)) replay.floor = Math.max(replay.after, history.floor(replay.channel))
   session.replays = [...before.filter(({ channel }) => !joined.has(channel)), ...joined.values()]
+}
+
+/** A session's other subscriptions that have messages in common with a channel or pattern. */
+function meeting({ tree }: Core, { subscriptions }: Session, channel: Channel): Channel[] {
+  const wider = tree.covering(channel).filter(other => other !== channel && subscriptions!.indexIn(other) !== undefined)
+  if (channel.wild === 0) return wider
+  const prefix = channel.name.slice(0, -channel.wild) // a look at it is cheaper than at segments
+  const narrower = subscriptions!
+    .channels()
+    .filter(other => other !== channel && other.name.startsWith(prefix) && covers(channel, other))
+  return [...wider, ...narrower]
 }
 
 /** Takes out of a queue what will be replayed; but nothing before what is kept no more, so that the order stays. */

@@ -199,6 +199,7 @@ class World {
   say(person: Person, patterns: readonly string[], from: From = 'new'): void {
     const { client, streams, kind } = person
     if (client === null || patterns.length === 0) return
+    this.read(person) // what comes before the reply is not of what it answers
     const own = kind.form === 'own'
     const starts = patterns.map(pattern => {
       const stream = streams.get(pattern)
