@@ -23,7 +23,7 @@ import { kept, publish, TRIM_PERIOD } from './publish.js'
 import { answerQuery, deniedQuery, isQuery, queryOf } from './query.js'
 import { endLingering, letGo, remove, settle } from './removal.js'
 import { answerRenewal, renew } from './renewal.js'
-import { reading } from './replay.js'
+import { reading, replaySome } from './replay.js'
 import { Reply } from './reply.js'
 import { respond, startExpiry } from './response.js'
 import { overloaded, restrain } from './restraint.js'
@@ -41,6 +41,8 @@ const LIMITS: Readonly<Partial<Record<Ending, string>>> = {
   too_many_keys: 'maxKeys',
   too_many_messages: 'maxMessages',
 }
+/** Sessions that get a page of a replay in one flush. */
+const REPLAYED = 4
 /** Envelopes of one WebSocket behind a verdict, beyond which the host is asked to read no more. */
 const MANY_WAITING = 16
 
@@ -147,13 +149,22 @@ export class Engine {
    * Sends what was queued since the last flush.
    *
    * @param most sessions that are written to; the host comes back for the others when it has read what came meanwhile
+   * @param replays whether sessions that replay get their next pages before
    * @returns whether there are others
    */
-  flush(now: number, most = NEVER): boolean {
+  flush(now: number, most = NEVER, replays = true): boolean {
     this.#runDue(now) // a timer that is late delivers nothing to whom it would have ended
+    const replaying = replays && this.#core.replaying.size > 0 && replaySome(this.#core, now, Math.min(most, REPLAYED))
     const behind = flush(this.#core, now, most)
     settle(this.#core, now)
-    return behind
+    return behind || replaying
+  }
+
+  /** Puts the next pages into the queues of sessions that replay, at most so many. @returns whether there are others that can have one */
+  replay(now: number, most: number): boolean {
+    const more = this.#core.replaying.size > 0 && replaySome(this.#core, now, most)
+    settle(this.#core, now)
+    return more
   }
 
   /** Does what is due at `now`. @returns the next deadline */

@@ -7,11 +7,8 @@
 import { releaseConnect } from './connect.js'
 import type { Core } from './core.js'
 import { letGo } from './removal.js'
-import { replaySome } from './replay.js'
 import type { Session } from './session.js'
 
-/** Sessions that get a page of a replay between two looks at the clock. */
-const REPLAYED = 4
 /** So many places that are done with are kept at the front of the list, before it is moved up. */
 const DONE_KEPT = 1_024
 
@@ -23,7 +20,6 @@ const DONE_KEPT = 1_024
  */
 export function flush(core: Core, now: number, most: number): boolean {
   const { dirty } = core
-  const replaying = core.replaying.size > 0 && replaySome(core, now, Math.min(most, REPLAYED))
   const end = core.flushed + most
   while (core.flushed < dirty.length && core.flushed < end) {
     const session = dirty[core.flushed++]!
@@ -33,7 +29,7 @@ export function flush(core: Core, now: number, most: number): boolean {
   if (core.flushed === dirty.length) {
     core.dirty = []
     core.flushed = 0
-    return replaying
+    return false
   }
   if (core.flushed > DONE_KEPT) {
     dirty.splice(0, core.flushed)

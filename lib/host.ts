@@ -63,6 +63,8 @@ const NEVER = Number.POSITIVE_INFINITY
 /** Under load, no longer than this is written before what came meanwhile is read, ms; and how many sessions pass between two looks at the clock. */
 const FLUSH_TIME = 5
 const FLUSH_SESSIONS = 64
+/** The same for pages of replays, which each session that replays has one of in a turn at most: behind what is live, and whatever there is of that. */
+const REPLAY_TIME = 2
 /** A server that stops lets go of so many sessions in a ms, a wave of them every so many ms; their clients are to come back after so many at the earliest. */
 const DRAINED_PER_MS = 2
 const WAVE = 50
@@ -75,6 +77,8 @@ export class Host implements Sink {
   #timer: NodeJS.Timeout | undefined
   #timerAt = NEVER
   #closed = false
+  /** Whether a flush is about to come. */
+  #flushing = false
   /** Questions that the policy has not answered yet, with their timers. */
   readonly #questions = new Map<Question, NodeJS.Timeout>()
 
@@ -201,14 +205,21 @@ export class Host implements Sink {
   }
 
   readonly #flush = (): void => {
+    this.#flushing = false
     const from = this.now()
     let now = from
     let more = true
     while (more && now - from < FLUSH_TIME) {
-      more = this.engine.flush(now, FLUSH_SESSIONS)
+      more = this.engine.flush(now, FLUSH_SESSIONS, false)
       now = this.now()
     }
-    if (more) this.flushSoon()
+    const until = now + REPLAY_TIME
+    let replays = true
+    while (replays && now < until) {
+      replays = this.engine.replay(now, 1)
+      now = this.now()
+    }
+    if (more || replays) this.flushSoon()
     this.arm()
   }
 
@@ -216,7 +227,10 @@ export class Host implements Sink {
     return randomId()
   }
 
+  /** At the end of this turn; there is one flush in a turn, however many ask for it. */
   flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
     setImmediate(this.#flush)
   }
 
