@@ -20,8 +20,10 @@ import { lock, unlock } from './lock.js'
 import { isAsLeft, noteLeft, verify } from './verify.js'
 
 const VERSION = 1
-/** Entries that one read looks at; entries and channels that one trim looks at. */
+/** Entries that one read looks at; channels that one trim passes. */
 const LOOKS = 2_048
+/** Entries that one trim looks at and removes, or twice as many as have come since the last one, up to SLICE: it is to take a few ms, and yet to get through. */
+const TRIMMED = 256
 /** What is kept no more stays on the disk until there is so much of it in its channel, and is then removed all at once. */
 const SLACK = 64
 /** Channels of which nothing is kept but the floor. */
@@ -46,6 +48,8 @@ interface Kept {
   floor: number
   age: number
   last: boolean
+  /** Until when its oldest entry is kept, in the time of entries; Infinity where that does not go by its age, or there is none; 0 where it is not known. */
+  until: number
 }
 
 type Floor = Pick<Kept, 'floor' | 'age' | 'last'>
@@ -94,6 +98,9 @@ export class LmdbHistory implements History {
   readonly #pending: Pending[] = []
   #trimming: IterableIterator<[string, Kept]> | null = null
   #nextAt = Number.POSITIVE_INFINITY
+  /** The tip at the last trim, and how many entries this one removes at most. */
+  #trimmedAt = 0
+  #most = TRIMMED
 
   /**
    * @param directory is made where there is none
@@ -129,7 +136,7 @@ export class LmdbHistory implements History {
       this.tip = Math.max(first, this.#forgotten, newest?.key ?? 0)
       for (const { key, value } of this.#floors.getRange()) {
         const { floor, age, last = false } = value
-        this.#channels.set(key, { name: nameOf(key), count: -1, stale: 0, floor, age, last })
+        this.#channels.set(key, { name: nameOf(key), count: -1, stale: 0, floor, age, last, until: 0 })
         this.tip = Math.max(this.tip, floor)
       }
       this.#ahead = newest === undefined ? 0 : Math.max(0, timeOf(newest.value) - now)
@@ -207,14 +214,19 @@ export class LmdbHistory implements History {
   #trimSome(now: number): number {
     if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
     this.#trimming ??= this.#channels.entries()
+    this.#most = Math.min(SLICE, Math.max(TRIMMED, 2 * (this.tip - this.#trimmedAt)))
+    this.#trimmedAt = this.tip
     this.#forgetKeys(now)
-    for (let looks = 0; looks < LOOKS; looks++) {
+    const moment = now + this.#ahead
+    for (let looks = 0, read = 0; looks < LOOKS && read < this.#most; looks++) {
       const next = this.#trimming.next()
       if (next.done === true) {
         this.#trimming = null
-        return this.#nextAt
+        return Math.max(now, this.#nextAt)
       }
-      looks += this.#trimOne(...next.value, now)
+      const [channel, kept] = next.value
+      if (kept.until < moment || kept.stale > 0) read += this.#trimOne(channel, kept, now)
+      this.#nextAt = Math.min(this.#nextAt, kept.until - this.#ahead + 1)
     }
     return now
   }
@@ -233,14 +245,14 @@ export class LmdbHistory implements History {
   #forgetKeys(now: number): void {
     const moment = now + this.#keysAhead
     const old: [at: number, key: string][] = []
-    for (const key of this.#keyTimes.getKeys({ limit: LOOKS })) {
+    for (const key of this.#keyTimes.getKeys({ limit: this.#most })) {
       if (key[0] + this.#keyWindow >= moment) {
         this.#nextAt = Math.min(this.#nextAt, key[0] - this.#keysAhead + this.#keyWindow + 1)
         break
       }
       old.push(key)
     }
-    if (old.length === LOOKS) this.#nextAt = now
+    if (old.length === this.#most) this.#nextAt = now
     for (const key of old) {
       this.#keyTimes.removeSync(key)
       if (this.#keys.get(key[1]) === key[0]) this.#keys.removeSync(key[1])
@@ -294,19 +306,21 @@ export class LmdbHistory implements History {
   #noteRule(channel: string, { age, last }: Retention): void {
     let kept = this.#channels.get(channel)
     if (kept === undefined) {
-      kept = { name: nameOf(channel), count: -1, stale: 0, floor: this.#forgotten, age: -1, last }
+      kept = { name: nameOf(channel), count: -1, stale: 0, floor: this.#forgotten, age: -1, last, until: 0 }
       this.#channels.set(channel, kept)
     }
     this.#empty.delete(channel)
     if (kept.age === age && kept.last === last) return
     kept.age = age
     kept.last = last
+    kept.until = 0
     this.#floors.putSync(channel, { floor: kept.floor, age, last })
   }
 
   /** Raises the floor of a channel that has more than it keeps. */
   #added(channel: string, added: number, { messages }: Retention): void {
     const kept = this.#channels.get(channel)!
+    if (kept.until === Number.POSITIVE_INFINITY) kept.until = 0
     if (kept.count === -1) {
       kept.count = this.#index.getKeysCount({ start: [channel, kept.floor + 1], end: [channel, END] })
       kept.stale = this.#index.getKeysCount({ start: [channel, 0], end: [channel, kept.floor + 1] })
@@ -325,48 +339,50 @@ export class LmdbHistory implements History {
   /** An entry is kept no more. */
   #pass(kept: Kept, position: number): void {
     kept.floor = position
+    kept.until = 0
     kept.stale++
     if (kept.count > 0) kept.count--
   }
 
   /** Removes what a channel keeps no more, or some of it, in a transaction. Where that fails, it is below the floor all the same, and is removed another time. */
-  #remove(channel: string, kept: Kept): void {
-    const keys = [...this.#index.getKeys({ start: [channel, 0], end: [channel, kept.floor + 1], limit: LOOKS })]
+  #remove(channel: string, kept: Kept, most = LOOKS): void {
+    const keys = [...this.#index.getKeys({ start: [channel, 0], end: [channel, kept.floor + 1], limit: most })]
     for (const key of keys) {
       this.#entries.removeSync(key[1])
       this.#index.removeSync(key)
     }
     const { floor, age, last } = kept
     this.#floors.putSync(channel, { floor, age, last })
-    kept.stale = keys.length < LOOKS ? 0 : Math.max(1, kept.stale - keys.length)
+    kept.stale = keys.length < most ? 0 : Math.max(1, kept.stale - keys.length)
   }
 
   /** @returns how many entries it looked at */
   #trimOne(channel: string, kept: Kept, now: number): number {
     const moment = now + this.#ahead
+    const { age, last } = kept
     let old: number | null = null
     let looks = 0
-    let isLeft = false
-    for (const [, position] of this.#index.getKeys({ start: [channel, kept.floor + 1], end: [channel, END], limit: LOOKS })) {
+    let until = Number.POSITIVE_INFINITY
+    for (const [, position] of this.#index.getKeys({
+      start: [channel, kept.floor + 1],
+      end: [channel, END],
+      limit: this.#most,
+    })) {
       looks++
       if (old !== null) this.#pass(kept, old) // there is a newer one
       old = null
-      const value = kept.age === Number.POSITIVE_INFINITY ? undefined : this.#entries.get(position)
-      const until = value === undefined ? kept.age : timeOf(value) + kept.age
-      isLeft = until >= moment
-      if (isLeft) {
-        this.#nextAt = Math.min(this.#nextAt, until - this.#ahead + 1)
-        break
-      }
+      const value = age === Number.POSITIVE_INFINITY ? undefined : this.#entries.get(position)
+      until = value === undefined ? age : timeOf(value) + age
+      if (until >= moment) break
       old = position
     }
-    if (old !== null && kept.last) isLeft = true
-    else if (old !== null) this.#pass(kept, old)
-    if (looks === LOOKS) this.#nextAt = now
-    if (kept.stale > 0) this.#remove(channel, kept)
+    const isLeft = until >= moment && looks > 0
+    if (old !== null && !last) this.#pass(kept, old)
+    kept.until = isLeft ? until : looks === this.#most ? 0 : Number.POSITIVE_INFINITY
+    if (kept.stale > 0) this.#remove(channel, kept, this.#most)
     if (kept.stale > 0) this.#nextAt = now
-    else if (!isLeft && looks < LOOKS) this.#rest(channel)
-    return looks
+    else if (!isLeft && !(old !== null && last) && looks < this.#most) this.#rest(channel)
+    return looks + 1
   }
 
   /** Nothing of a channel is kept any more but its floor, nor that of those that were so before too many others. */

@@ -30,6 +30,8 @@ interface Kept {
 
 /** Entries that one read looks at, channels that one trim looks at. */
 const LOOKS = 4_096
+/** Entries that one trim drops: it is to take a few ms at most. */
+const TRIMMED = 1_024
 /** Channels of which nothing is kept but the floor. */
 const EMPTY_KEPT = 10_000
 /** What an entry takes beside its text, bytes. */
@@ -37,6 +39,8 @@ const OVERHEAD = 96
 /** Places that are done with are kept at the front of a list, before it is moved up: of a channel's, of the log. */
 const FEW = 16
 const DONE_KEPT = 1_024
+/** So many entries of the log are looked through with each that goes, while it is packed. */
+const PACKED = 4
 
 export class MemoryHistory implements History {
   readonly epoch = randomId()
@@ -46,6 +50,9 @@ export class MemoryHistory implements History {
   readonly #channels = new Map<string, Kept>()
   #log: Entry[] = []
   #from = 0
+  /** The log as it will be, of what is kept, as far as it has been looked through; null while there is enough in it that is kept. */
+  #packed: Entry[] | null = null
+  #packedTo = 0
   #messages = 0
   #bytes = 0
   /** The floor of channels of which nothing is kept, not even the floor. */
@@ -147,17 +154,18 @@ export class MemoryHistory implements History {
   trim(now: number): number {
     if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
     this.#trimming ??= this.#channels.values()
-    for (let looks = 0; looks < LOOKS; looks++) {
+    if (this.#packed !== null) this.#pack(this.#packed, LOOKS)
+    for (let looks = 0, dropped = 0; looks < LOOKS && dropped < TRIMMED; looks++) {
       const next = this.#trimming.next()
       if (next.done === true) {
         this.#trimming = null
-        return this.#nextAt
+        return this.#packed === null ? Math.max(now, this.#nextAt) : now
       }
       const kept = next.value
       const { age, last } = kept.retention
-      while (kept.entries.length - kept.from > (last ? 1 : 0) && kept.entries[kept.from]!.at + age < now) {
+      for (; dropped < TRIMMED && kept.entries.length - kept.from > (last ? 1 : 0); dropped++) {
+        if (kept.entries[kept.from]!.at + age >= now) break
         this.#drop(kept)
-        looks++
       }
       if (kept.entries.length - kept.from > (last ? 1 : 0))
         this.#nextAt = Math.min(this.#nextAt, kept.entries[kept.from]!.at + age + 1)
@@ -205,12 +213,29 @@ export class MemoryHistory implements History {
 
   /** Passes over what is not kept any more at the front of the log; in its midst it stays until then, or until it is more than half. */
   #advance(): void {
-    const gone = ({ channel, position }: Entry): boolean => position <= (this.#channels.get(channel)?.floor ?? position)
-    while (this.#from < this.#log.length && gone(this.#log[this.#from]!)) this.#from++
-    if (this.#log.length - this.#messages > DONE_KEPT && this.#log.length > 2 * this.#messages) {
-      this.#log = this.#log.slice(this.#from).filter(entry => !gone(entry))
-      this.#from = 0
+    while (this.#from < this.#log.length && this.#isGone(this.#log[this.#from]!)) this.#from++
+    if (this.#packed === null && this.#log.length - this.#messages > DONE_KEPT && this.#log.length > 2 * this.#messages) {
+      this.#packed = []
+      this.#packedTo = this.#from
     }
+    if (this.#packed !== null) this.#pack(this.#packed, PACKED)
+  }
+
+  /** Goes on with a log of what is kept; it takes the place of the log when it has reached its end. */
+  #pack(packed: Entry[], most: number): void {
+    const end = Math.min(this.#log.length, this.#packedTo + most)
+    for (; this.#packedTo < end; this.#packedTo++) {
+      const entry = this.#log[this.#packedTo]!
+      if (!this.#isGone(entry)) packed.push(entry)
+    }
+    if (end < this.#log.length) return
+    this.#log = packed
+    this.#from = 0
+    this.#packed = null
+  }
+
+  #isGone({ channel, position }: Entry): boolean {
+    return position <= (this.#channels.get(channel)?.floor ?? position)
   }
 }
 

@@ -80,6 +80,29 @@ export function historyContract(t: Test, open: (t: Test) => Promise<Store>): voi
     t.equal(history.floor(name('/**')), Math.max(history.floor(name('/often')), history.floor(name('/rare'))))
   })
 
+  t.test('much that is too old goes in steps, of which none is large, one behind the other', async t => {
+    const { history, settled } = await open(t)
+    const keep = { messages: 1e6, age: 1_000, last: false }
+    const channels = ['/one', '/two', '/one', '/one']
+    const many = 6_000
+    for (let i = 0; i < many; i++) history.append(channels[i % channels.length]!, '{}', keep, 0, null)
+    history.append('/one', '{}', keep, 5_000, null)
+    await settled()
+    let left = many + 1
+    let steps = 0
+    let next = 5_000
+    for (; next === 5_000 && steps < 1_000; steps++) {
+      next = history.trim(5_000)
+      const now = readAll(history, '/**', 0, 1_000).length
+      t.ok(left - now <= 1_024, `${left - now} at once`)
+      left = now
+    }
+    t.equal(left, 1)
+    t.equal(next, 6_001, 'it says that it is not through until it is')
+    t.ok(steps >= many / 1_024, `${steps} steps`)
+    t.equal(history.floor(name('/one')), many)
+  })
+
   t.test('what is too old goes, each channel by its own age; trim says when to look again', async t => {
     const { history, settled } = await open(t)
     history.append('/short', '{}', { messages: 10, age: 1_000, last: false }, 0, null)
