@@ -2,20 +2,15 @@
 //
 // Knows: how the two are started, asked and ended. Does not know: what is measured.
 
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import type { Readable, Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import type { Transport } from './client.js'
 import type { ChurnResult, CrowdOptions, LoadOptions, LoadResult, Spread } from './crowd.js'
 import type { Command } from './generator.js'
+import { GENERATOR_CORE, Helper, SERVER_CORE, script } from './helper.js'
 import { rssBytes } from './machine.js'
 import { type PeerName, peerOf } from './peers/index.js'
 import type { ServeOptions } from './peers/peer.js'
+import type { PublishOptions, PublishResult } from './publishers.js'
 import type { Account } from './tally.js'
-
-const SERVER_CORE = 0
-const GENERATOR_CORE = 1
 
 /** Start flags that Perihelion recommends; all servers that are Node programs get them, so that no figure is of a flag. */
 export const NODE_FLAGS = ['--max-semi-space-size=64']
@@ -34,58 +29,10 @@ export interface ArenaOptions {
   readonly flags: readonly string[]
 }
 
-/** A process of ours that answers each line with a line. */
-class Helper {
-  readonly #process: ChildProcessByStdio<Writable, Readable, null>
-  readonly #waiting: ((line: string | null) => void)[] = []
-  readonly #lines: string[] = []
-  #ended = false
-
-  constructor(core: number, argv: readonly string[]) {
-    this.#process = spawn('taskset', ['-c', String(core), ...argv], { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.#process.stdin.on('error', () => undefined) // it has ended, and 'exit' says so
-    this.#process.on('exit', () => {
-      this.#ended = true
-      for (const settle of this.#waiting.splice(0)) settle(null)
-    })
-    createInterface({ input: this.#process.stdout }).on('line', line => {
-      if (!line.startsWith('{')) return
-      const settle = this.#waiting.shift()
-      if (settle === undefined) this.#lines.push(line)
-      else settle(line)
-    })
-  }
-
-  get pid(): number {
-    return this.#process.pid!
-  }
-
-  /** The next line that it says. @throws {Error} it ended, or it says what went wrong (as a rejection) */
-  async next<T>(): Promise<T> {
-    const line =
-      this.#lines.shift() ?? (this.#ended ? null : await new Promise<string | null>(resolve => this.#waiting.push(resolve)))
-    if (line === null) throw new Error(`${this.#process.spawnargs.slice(3, 6).join(' ')} ended`)
-    const answer = JSON.parse(line) as T & { error?: string }
-    if (answer.error !== undefined) throw new Error(answer.error)
-    return answer
-  }
-
-  ask<T>(request: string): Promise<T> {
-    this.#process.stdin.write(`${request}\n`)
-    return this.next<T>()
-  }
-
-  async end(): Promise<void> {
-    if (this.#ended) return
-    const exited = new Promise(resolve => this.#process.once('exit', resolve))
-    this.#process.stdin.end()
-    const cut = setTimeout(() => this.#process.kill('SIGKILL'), 2_000)
-    await exited
-    clearTimeout(cut)
-  }
-}
-
 export class Arena {
+  /** Where the server listens. */
+  port = 0
+
   private constructor(
     private readonly options: ArenaOptions,
     private readonly server: Helper,
@@ -95,16 +42,17 @@ export class Arena {
   /** Starts both; no session is made yet. */
   static async start(options: ArenaOptions): Promise<Arena> {
     const { peer, transports, ack, users, rooms, roomsPerUser, nodeFlags, flags } = options
-    const serve: ServeOptions = { ack, flags: peer === 'perihelion' ? flags : [] }
+    const serve: ServeOptions = { ack, flags: peer.startsWith('perihelion') ? flags : [] }
     const command = peerOf(peer).command?.(serve) ?? [
       ...[process.execPath, '--expose-gc', ...NODE_FLAGS, ...nodeFlags, script('server.js')],
       ...[peer, JSON.stringify(serve)],
     ]
     const server = new Helper(SERVER_CORE, command)
-    const generator = new Helper(GENERATOR_CORE, [process.execPath, '--max-semi-space-size=64', script('generator.js')])
+    const generator = new Helper(GENERATOR_CORE, [process.execPath, ...NODE_FLAGS, script('generator.js')])
     const arena = new Arena(options, server, generator)
     try {
       const { port } = await server.next<{ port: number }>()
+      arena.port = port
       const crowd: CrowdOptions = { users, rooms, roomsPerUser, server: server.pid }
       await arena.#do({
         do: 'gather',
@@ -132,6 +80,11 @@ export class Arena {
 
   fanout(times: number, pause: number): Promise<{ spreads: Spread[]; account: Account; faults: readonly string[] }> {
     return this.#do({ do: 'fanout', times, pause })
+  }
+
+  /** Publishes from sessions of their own, each reply awaited. */
+  publish(options: PublishOptions): Promise<PublishResult> {
+    return this.#do({ do: 'publish', ...options })
   }
 
   churn(concurrency: number, warmup: number, window: number): Promise<ChurnResult> {
@@ -181,6 +134,11 @@ export class Arena {
     return profile
   }
 
+  /** The server dies in this moment, as by SIGKILL. */
+  kill(): void {
+    process.kill(this.server.pid, 'SIGKILL')
+  }
+
   async end(): Promise<void> {
     await Promise.all([this.generator.end(), this.server.end()])
   }
@@ -188,8 +146,4 @@ export class Arena {
   #do<T>(command: Command): Promise<T> {
     return this.generator.ask(JSON.stringify(command))
   }
-}
-
-function script(name: string): string {
-  return fileURLToPath(new URL(name, import.meta.url))
 }

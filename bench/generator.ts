@@ -4,6 +4,7 @@ import type { Target, Transport } from './client.js'
 import { Crowd, type CrowdOptions, type LoadOptions } from './crowd.js'
 import { answerLines } from './lines.js'
 import { type PeerName, peerOf } from './peers/index.js'
+import { Publishers, type PublishOptions } from './publishers.js'
 
 export type Command =
   | {
@@ -16,12 +17,14 @@ export type Command =
   | { readonly do: 'open'; readonly users: number }
   | ({ readonly do: 'load' } & LoadOptions)
   | { readonly do: 'fanout'; readonly times: number; readonly pause: number }
+  | ({ readonly do: 'publish' } & PublishOptions)
   | { readonly do: 'churn'; readonly concurrency: number; readonly warmup: number; readonly window: number }
   | { readonly do: 'beginChurn'; readonly concurrency: number; readonly pause: number }
   | { readonly do: 'endChurn' }
   | { readonly do: 'close' }
 
 let crowd: Crowd
+let publishers: Publishers
 
 answerLines(async line => {
   const command = JSON.parse(line) as Command
@@ -32,6 +35,7 @@ answerLines(async line => {
         command.target,
         command.crowd,
       )
+      publishers = new Publishers(command.target.port, command.crowd.server)
       return {}
     case 'open':
       return { seconds: await crowd.open(command.users) }
@@ -39,6 +43,8 @@ answerLines(async line => {
       return await crowd.load(command)
     case 'fanout':
       return await crowd.fanout(command.times, command.pause)
+    case 'publish':
+      return await publishers.publish(command)
     case 'churn':
       return await crowd.churn(command.concurrency, command.warmup, command.window)
     case 'beginChurn':

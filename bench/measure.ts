@@ -88,7 +88,7 @@ export async function inArena<T>(options: ArenaOptions, work: (arena: Arena) => 
   }
 }
 
-function medians(runs: readonly Figures[]): Figures {
+export function medians(runs: readonly Figures[]): Figures {
   const keys = new Set(runs.flatMap(Object.keys))
   return Object.fromEntries(
     [...keys].map(key => {

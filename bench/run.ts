@@ -6,11 +6,15 @@ import { chat } from './questions/chat.js'
 import { churn } from './questions/churn.js'
 import { clients } from './questions/clients.js'
 import { cpu } from './questions/cpu.js'
+import { durable } from './questions/durable.js'
 import { engine } from './questions/engine.js'
 import { fanout } from './questions/fanout.js'
 import { guard } from './questions/guard.js'
+import { historyCost } from './questions/history-cost.js'
 import { idle } from './questions/idle.js'
 import { profile } from './questions/profile.js'
+import { replay } from './questions/replay.js'
+import { retention } from './questions/retention.js'
 import { saturate } from './questions/saturate.js'
 import { soak } from './questions/soak.js'
 import { report } from './report.js'
@@ -26,11 +30,15 @@ const questions: Readonly<Record<string, (settings: Settings) => Promise<void>>>
   chat,
   guard,
   soak,
+  durable,
+  replay,
+  retention,
+  'history-cost': historyCost,
   profile,
   clients,
 }
 /** These take their time, or answer with no table: they are asked by name. */
-const APART = new Set(['guard', 'soak', 'profile', 'clients'])
+const APART = new Set(['guard', 'soak', 'profile', 'clients', 'durable', 'replay', 'retention', 'history-cost'])
 
 async function ask(asked: Settings): Promise<void> {
   const settings = { ...asked, peers: asked.question === 'engine' ? asked.peers : install(asked.peers) }

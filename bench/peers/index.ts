@@ -7,7 +7,7 @@ import { cometdJava } from './cometd-java.js'
 import { cometdNodejs } from './cometd-nodejs.js'
 import { faye } from './faye.js'
 import type { Peer } from './peer.js'
-import { perihelion, perihelionGuarded } from './perihelion.js'
+import { perihelion, perihelionDisk, perihelionGuarded, perihelionMemory } from './perihelion.js'
 import { socketIo } from './socket.io.js'
 
 export const peers = {
@@ -20,6 +20,8 @@ export const peers = {
   'cometd-nodejs': cometdNodejs,
   'cometd-java': cometdJava,
   'perihelion-guarded': perihelionGuarded,
+  'perihelion-memory': perihelionMemory,
+  'perihelion-disk': perihelionDisk,
 } as const satisfies Record<string, Peer>
 
 export type PeerName = keyof typeof peers

@@ -1,7 +1,7 @@
 // Ourselves, as `perihelion serve` runs: Fastify, logging and health included. All clients of a run come from one address and as fast as they
 // can, so what is counted per address and per second is lifted; the guarded one has it all switched on, and rules and tokens besides.
 
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,6 +30,15 @@ channels:
   /user/{sub}/**: { subscribe: authenticated }
 `
 
+/** What the questions of history ask of: channels that keep all, and such that lose one for each that comes. */
+const KEEPING = `
+maxHistory: 2000000
+maxHistoryBytes: 1000000000
+channels:
+  /kept/*: { history: { messages: 1000000, age: 3600000 } }
+  /last/*: { history: { messages: 1000, age: 3600000 } }
+`
+
 const ours = {
   version: () => ownVersionOf('.').replace('.', 'perihelion'),
   clients: { websocket: BayeuxSocket, 'long-polling': BayeuxPolling },
@@ -55,8 +64,35 @@ export const perihelionGuarded: Peer = {
   byName: true,
   token: () => makeToken(['--secret', SECRET, '--sub', 'somebody', '--role', 'guest', '--expires', '1d'], {}),
   serve: ({ flags }) => {
-    const file = join(mkdtempSync(join(tmpdir(), 'perihelion-')), 'guarded.yaml')
-    writeFileSync(file, GUARDED)
-    return run(['--config', file, ...flags])
+    return run(['--config', configured(GUARDED), ...flags])
   },
+}
+
+export const perihelionMemory: Peer = {
+  ...ours,
+  title: 'Perihelion, history in memory',
+  byName: true,
+  serve: ({ flags }) => run(['--trusted', '--config', configured(KEEPING), ...flags]),
+}
+
+/** In the directory that the flags name (`--history-dir`), or in one of its own. */
+export const perihelionDisk: Peer = {
+  ...ours,
+  title: 'Perihelion, history on disk',
+  byName: true,
+  serve: ({ flags }) => run(['--trusted', '--config', configured(KEEPING), '--history-dir', folder(), ...flags]),
+}
+
+/** A file of this content. */
+function configured(yaml: string): string {
+  const file = join(folder(), 'perihelion.yaml')
+  writeFileSync(file, yaml)
+  return file
+}
+
+/** Goes with the process. */
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'perihelion-'))
+  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
+  return path
 }

@@ -4,7 +4,7 @@ import { parseChannel } from '../../bayeux/channel.js'
 import { Connection } from '../../bayeux/connection.js'
 import { Core } from '../../bayeux/core.js'
 import { flush } from '../../bayeux/flush.js'
-import { type Engine, Engine as RealEngine, type Sink } from '../../bayeux/index.js'
+import { type ChannelRules, type Engine, type History, Engine as RealEngine, type Sink } from '../../bayeux/index.js'
 import { freezePublished, IMPATIENT, type Message, parseEnvelope } from '../../bayeux/message.js'
 import { fanOut } from '../../bayeux/publish.js'
 import { Session } from '../../bayeux/session.js'
@@ -18,6 +18,8 @@ import type { Settings } from '../settings.js'
 const MEMBERS = 10
 const ROOMS = 100
 const BURST = 10
+/** Deliveries of one run of the whole engine. */
+export const WHOLE = BURST * MEMBERS
 const MAX_DEPTH = 64
 const MAX_KEYS = 10_000
 const NOW = 1_000
@@ -69,7 +71,7 @@ function stepsOf(): Step[] {
         flush(core, NOW, Number.POSITIVE_INFINITY)
       },
     },
-    { name: 'whole', per: 'delivery', units: BURST * MEMBERS, run: whole },
+    { name: 'whole', per: 'delivery', units: WHOLE, run: whole },
   ]
 }
 
@@ -85,12 +87,15 @@ function listening(core: Core): Session {
 }
 
 /** A whole engine, driven from outside as a host drives it: an envelope with a burst, then the flush at the end of the turn. */
-function wholeEngine(): { readonly speaker: string; readonly whole: () => void } {
+export function wholeEngine(
+  rules: ChannelRules = {},
+  history: History | null = null,
+): { readonly speaker: string; readonly whole: () => void } {
   let written = ''
   const sink = nowhere((head, tail) => {
     written = head + tail
   })
-  const engine: Engine = new RealEngine({ trusted: true }, {}, sink)
+  const engine: Engine = new RealEngine({ trusted: true }, rules, sink, history)
   const open = (): Connection =>
     engine.open({ transport: 'websocket', browser: null, address: '127.0.0.1', http2: false, context: null }, null)
   const shake = (connection: Connection): string => {
@@ -157,7 +162,7 @@ function nowhere(write: (head: string, tail: string) => void = () => undefined):
 const sinkhole: { kept: unknown } = { kept: null }
 
 /** Median over several rounds. @returns ns for one run */
-function time(run: () => unknown, milliseconds: number): number {
+export function time(run: () => unknown, milliseconds: number): number {
   const rounds: number[] = []
   let times = 1
   for (let round = 0; round < 9; round++) {
