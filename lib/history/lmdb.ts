@@ -35,6 +35,8 @@ const SLICE = 1_000
 /** What could not be removed is looked at again after so long, ms. */
 const RETRY_PERIOD = 60_000
 const END = Number.MAX_SAFE_INTEGER
+/** Removals that may be under way when there is another. */
+const MOST_REMOVALS = 4
 const NOTHING = Buffer.alloc(0)
 const TIME_BYTES = 8
 const LENGTH_BYTES = 2
@@ -98,9 +100,13 @@ export class LmdbHistory implements History {
   readonly #pending: Pending[] = []
   #trimming: IterableIterator<[string, Kept]> | null = null
   #nextAt = Number.POSITIVE_INFINITY
-  /** The tip at the last trim, and how many entries this one removes at most. */
+  /** The tip at the last trim. */
   #trimmedAt = 0
-  #most = TRIMMED
+  /** The commits of what was appended, as long as there are any; the last removal, how many are under way, and whether the last one failed. */
+  #committing: Promise<void> | null = null
+  #removing: Promise<void> | null = null
+  #removals = 0
+  #failed = false
 
   /**
    * @param directory is made where there is none
@@ -117,7 +123,7 @@ export class LmdbHistory implements History {
     }
     try {
       if (!isAsLeft(directory)) verify(directory)
-      this.#env = open({ path: directory, maxDbs: 8 })
+      this.#env = open({ path: directory, maxDbs: 8, eventTurnBatching: false }) // LMDB's own batches reject promises that nobody can catch
       this.#meta = this.#env.openDB({ name: 'meta' })
       const version = this.#meta.get('version') ?? VERSION
       if (version !== VERSION) throw new Error(`it is of version ${version}, this program knows version ${VERSION}`)
@@ -150,7 +156,8 @@ export class LmdbHistory implements History {
 
   append(channel: string, json: string, retention: Retention, now: number, key: string | null): number {
     const position = ++this.tip
-    if (this.#pending.push({ position, channel, json, at: now, key, retention }) === 1) setImmediate(() => this.#commit())
+    this.#pending.push({ position, channel, json, at: now, key, retention })
+    this.#committing ??= this.#commitAll()
     return position
   }
 
@@ -201,77 +208,88 @@ export class LmdbHistory implements History {
   }
 
   trim(now: number): number {
+    if (this.#removals > MOST_REMOVALS) return now // the disk is slow
+    if (this.#failed) {
+      this.#failed = false // the disk is full or broken
+      this.#trimming = null
+      return now + RETRY_PERIOD
+    }
     this.#env.resetReadTxn()
-    let next = now
-    const error = this.#write(() => {
-      next = this.#trimSome(now)
-    })
-    if (error === null) return next
-    this.#trimming = null // the disk is full or broken
-    return now + RETRY_PERIOD
-  }
-
-  #trimSome(now: number): number {
     if (this.#trimming === null) this.#nextAt = Number.POSITIVE_INFINITY
     this.#trimming ??= this.#channels.entries()
-    this.#most = Math.min(SLICE, Math.max(TRIMMED, 2 * (this.tip - this.#trimmedAt)))
+    const most = Math.min(SLICE, Math.max(TRIMMED, 2 * (this.tip - this.#trimmedAt)))
     this.#trimmedAt = this.tip
-    this.#forgetKeys(now)
+    const keys = this.#oldKeys(now, most)
+    const stale: string[] = []
     const moment = now + this.#ahead
-    for (let looks = 0, read = 0; looks < LOOKS && read < this.#most; looks++) {
+    for (let looks = 0, read = 0; looks < LOOKS && read < most && this.#trimming !== null; looks++) {
       const next = this.#trimming.next()
       if (next.done === true) {
         this.#trimming = null
-        return Math.max(now, this.#nextAt)
+        break
       }
       const [channel, kept] = next.value
-      if (kept.until < moment || kept.stale > 0) read += this.#trimOne(channel, kept, now)
-      this.#nextAt = Math.min(this.#nextAt, kept.until - this.#ahead + 1)
+      if (kept.until < moment || kept.stale > 0) {
+        read += this.#look(channel, kept, moment, most)
+        if (kept.stale > 0 || isOver(kept)) stale.push(channel)
+      }
+      this.#nextAt = Math.min(this.#nextAt, kept.stale > most ? now : kept.until - this.#ahead + 1)
     }
-    return now
+    if (keys.length + stale.length > 0) this.#removeLater(stale, most, keys)
+    return this.#trimming === null ? Math.max(now, this.#nextAt) : now
+  }
+
+  /** Fulfilled when all is written that was appended, or was found to be kept no more. */
+  async written(): Promise<void> {
+    while (this.#committing !== null) await this.#committing
+    await this.#removing
   }
 
   async close(): Promise<void> {
-    while (this.#pending.length > 0) this.#commit()
-    this.#write(() => {
-      for (const [channel, kept] of this.#channels) if (kept.stale > 0) this.#remove(channel, kept)
-    })
+    await this.written()
+    const stale = [...this.#channels].flatMap(([channel, kept]) => (kept.stale > 0 ? [channel] : []))
+    if (stale.length > 0) this.#removeLater(stale, Number.POSITIVE_INFINITY, [])
+    await this.written()
     await this.#env.flushed
     await this.#env.close()
     noteLeft(this.#directory)
     unlock(this.#directory)
   }
 
-  #forgetKeys(now: number): void {
+  /** Keys that are not remembered any more, at most so many. */
+  #oldKeys(now: number, most: number): [at: number, key: string][] {
     const moment = now + this.#keysAhead
     const old: [at: number, key: string][] = []
-    for (const key of this.#keyTimes.getKeys({ limit: this.#most })) {
+    for (const key of this.#keyTimes.getKeys({ limit: most })) {
       if (key[0] + this.#keyWindow >= moment) {
         this.#nextAt = Math.min(this.#nextAt, key[0] - this.#keysAhead + this.#keyWindow + 1)
-        break
+        return old
       }
       old.push(key)
     }
-    if (old.length === this.#most) this.#nextAt = now
-    for (const key of old) {
-      this.#keyTimes.removeSync(key)
-      if (this.#keys.get(key[1]) === key[0]) this.#keys.removeSync(key[1])
-    }
+    if (old.length === most) this.#nextAt = now
+    return old
   }
 
-  /** What a turn appended goes in one transaction, or in a few: none takes long. */
-  #commit(): void {
-    const bad = this.#pending.findIndex(isTooLong)
-    const entries = this.#pending.splice(0, bad === -1 ? SLICE : Math.min(SLICE, Math.max(1, bad)))
-    if (entries.length === 0) return // `close` was before
-    if (this.#pending.length > 0) setImmediate(() => this.#commit())
-    if (bad === 0) return this.#kept(entries[0]!.position, new Error(`a channel or key has more than ${LONGEST} bytes`))
+  /** One transaction after the other, as long as there is something: each takes what was appended while the one before was written. */
+  async #commitAll(): Promise<void> {
+    await new Promise(resolve => setImmediate(resolve)) // what is appended in one turn goes together
+    while (this.#pending.length > 0) {
+      const bad = this.#pending.findIndex(isTooLong)
+      const entries = this.#pending.splice(0, bad === -1 ? SLICE : Math.min(SLICE, Math.max(1, bad)))
+      if (bad !== 0) await this.#commit(entries)
+      else this.#kept(entries[0]!.position, new Error(`a channel or key has more than ${LONGEST} bytes`))
+    }
+    this.#committing = null
+  }
+
+  async #commit(entries: readonly Pending[]): Promise<void> {
     const counts = new Map<string, { added: number; retention: Retention }>()
     for (const { channel, retention } of entries) {
       const added = (counts.get(channel)?.added ?? 0) + 1
       counts.set(channel, { added, retention })
     }
-    const error = this.#write(() => {
+    const error = await this.#write(() => {
       for (const [channel, { retention }] of counts) this.#noteRule(channel, retention)
       for (const { position, channel, json, at, key } of entries) {
         this.#entries.putSync(position, encode(channel, json, at + this.#ahead))
@@ -284,22 +302,39 @@ export class LmdbHistory implements History {
     if (error === null) {
       this.#env.resetReadTxn() // only what is committed can be found
       for (const [channel, { added, retention }] of counts) this.#added(channel, added, retention)
-      const full = [...counts].filter(([channel, { retention }]) => this.#isFull(channel, retention))
-      if (full.length > 0)
-        this.#write(() => {
-          for (const [channel] of full) this.#remove(channel, this.#channels.get(channel)!)
-        })
+      const full = [...counts].flatMap(([channel, { retention }]) => (this.#isFull(channel, retention) ? [channel] : []))
+      if (full.length > 0 && this.#removals <= MOST_REMOVALS) this.#removeLater(full, 2 * SLICE, [])
     }
     this.#kept(entries.at(-1)!.position, error)
   }
 
-  /** One transaction: all of it is kept, or nothing. LMDB's own way to write later leaves rejections that nobody can catch. */
-  #write(work: () => void): Error | null {
+  /** Removes what these channels keep no more, at most so many entries, and keys that are not remembered any more. */
+  #removeLater(channels: readonly string[], most: number, keys: readonly [at: number, key: string][]): void {
+    const work = (): void => {
+      let left = most
+      for (const channel of channels) {
+        if (left > 0) left -= this.#remove(channel, this.#channels.get(channel)!, left)
+      }
+      for (const key of keys) {
+        this.#keyTimes.removeSync(key)
+        if (this.#keys.get(key[1]) === key[0]) this.#keys.removeSync(key[1])
+      }
+    }
+    this.#removals++
+    this.#removing = this.#write(work).then(error => {
+      this.#removals--
+      this.#failed = error !== null
+    })
+  }
+
+  /** One transaction, which another thread commits and syncs: the event loop never waits for the disk. All of it is kept, or nothing. */
+  async #write(work: () => void): Promise<Error | null> {
     try {
-      this.#env.transactionSync(work)
+      await this.#env.childTransaction(work)
       return null
     } catch (error) {
-      return error as Error
+      const { commitError } = error as { readonly commitError?: Promise<never> }
+      return commitError === undefined ? (error as Error) : await commitError.catch((why: Error) => why)
     }
   }
 
@@ -344,30 +379,28 @@ export class LmdbHistory implements History {
     if (kept.count > 0) kept.count--
   }
 
-  /** Removes what a channel keeps no more, or some of it, in a transaction. Where that fails, it is below the floor all the same, and is removed another time. */
-  #remove(channel: string, kept: Kept, most = LOOKS): void {
-    const keys = [...this.#index.getKeys({ start: [channel, 0], end: [channel, kept.floor + 1], limit: most })]
+  /** Removes what a channel keeps no more, or some of it, in a transaction. Where that fails, it is below the floor all the same, and is removed another time. @returns how many entries */
+  #remove(channel: string, kept: Kept, most: number): number {
+    const limit = Math.min(most, LOOKS)
+    const keys = [...this.#index.getKeys({ start: [channel, 0], end: [channel, kept.floor + 1], limit })]
     for (const key of keys) {
       this.#entries.removeSync(key[1])
       this.#index.removeSync(key)
     }
     const { floor, age, last } = kept
     this.#floors.putSync(channel, { floor, age, last })
-    kept.stale = keys.length < most ? 0 : Math.max(1, kept.stale - keys.length)
+    kept.stale = keys.length < limit ? 0 : Math.max(1, kept.stale - keys.length)
+    if (kept.stale === 0 && isOver(kept)) this.#rest(channel)
+    return keys.length
   }
 
-  /** @returns how many entries it looked at */
-  #trimOne(channel: string, kept: Kept, now: number): number {
-    const moment = now + this.#ahead
+  /** Raises the floor of a channel above what is too old. @returns how many entries it looked at */
+  #look(channel: string, kept: Kept, moment: number, most: number): number {
     const { age, last } = kept
     let old: number | null = null
     let looks = 0
     let until = Number.POSITIVE_INFINITY
-    for (const [, position] of this.#index.getKeys({
-      start: [channel, kept.floor + 1],
-      end: [channel, END],
-      limit: this.#most,
-    })) {
+    for (const [, position] of this.#index.getKeys({ start: [channel, kept.floor + 1], end: [channel, END], limit: most })) {
       looks++
       if (old !== null) this.#pass(kept, old) // there is a newer one
       old = null
@@ -376,12 +409,9 @@ export class LmdbHistory implements History {
       if (until >= moment) break
       old = position
     }
-    const isLeft = until >= moment && looks > 0
     if (old !== null && !last) this.#pass(kept, old)
-    kept.until = isLeft ? until : looks === this.#most ? 0 : Number.POSITIVE_INFINITY
-    if (kept.stale > 0) this.#remove(channel, kept, this.#most)
-    if (kept.stale > 0) this.#nextAt = now
-    else if (!isLeft && !(old !== null && last) && looks < this.#most) this.#rest(channel)
+    const isLeft = until >= moment && looks > 0
+    kept.until = isLeft ? until : looks === most ? 0 : Number.POSITIVE_INFINITY
     return looks + 1
   }
 
@@ -447,6 +477,11 @@ export class LmdbHistory implements History {
 function* one(channels: ReadonlyMap<string, Kept>, name: string): Generator<[string, Kept]> {
   const kept = channels.get(name)
   if (kept !== undefined) yield [name, kept]
+}
+
+/** Whether nothing of a channel is kept any more, as its entries were too old. */
+function isOver({ until, age, last }: Kept): boolean {
+  return until === Number.POSITIVE_INFINITY && age < until && !last
 }
 
 function nameOf(channel: string): ChannelName {
