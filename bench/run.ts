@@ -40,8 +40,11 @@ const questions: Readonly<Record<string, (settings: Settings) => Promise<void>>>
 /** These take their time, or answer with no table: they are asked by name. */
 const APART = new Set(['guard', 'soak', 'profile', 'clients', 'durable', 'replay', 'retention', 'history-cost'])
 
+/** These are about Perihelion alone, whatever peers there are. */
+const OWN = new Set(['engine', 'durable', 'replay', 'retention', 'history-cost'])
+
 async function ask(asked: Settings): Promise<void> {
-  const settings = { ...asked, peers: asked.question === 'engine' ? asked.peers : install(asked.peers) }
+  const settings = { ...asked, peers: OWN.has(asked.question) ? asked.peers : install(asked.peers) }
   const names = asked.question === 'all' ? Object.keys(questions).filter(name => !APART.has(name)) : [asked.question]
   for (const name of names) {
     console.log(`\n${name}: ${machineLine(describeMachine())}`)
