@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, release, totalmem } from 'node:os'
+import { cpus, loadavg, release, totalmem } from 'node:os'
 
 export interface Machine {
   readonly cpu: string
@@ -12,6 +12,8 @@ export interface Machine {
   readonly node: string
   readonly commit: string
   readonly at: string
+  /** Processes that wanted a core, on average, in the last five minutes; the benchmark's own are two. Not in older results. */
+  readonly load?: number
 }
 
 const TICKS_PER_SECOND = 100
@@ -26,11 +28,12 @@ export function describeMachine(): Machine {
     node: process.version,
     commit: commit(),
     at: new Date().toISOString(),
+    load: Math.round(10 * loadavg()[1]!) / 10,
   }
 }
 
-export const machineLine = ({ cpu, cores, memoryGiB, kernel, node, commit, at }: Machine): string =>
-  `${cores} × ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, Node ${node}, commit ${commit}, ${at.slice(0, 10)}`
+export const machineLine = ({ cpu, cores, memoryGiB, kernel, node, commit, at, load }: Machine): string =>
+  `${cores} × ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, Node ${node}, commit ${commit}, ${at.slice(0, 10)}${load === undefined ? '' : `, load ${load}`}`
 
 function commit(): string {
   try {

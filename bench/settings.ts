@@ -38,10 +38,14 @@ questions
   churn     sessions made and ended per second
   engine    ns for each step inside one process, without sockets
   guard     what rules, tokens and limits cost a delivery: switched on against switched off
+  durable   publishing with the reply after the commit of a history on disk, in memory, and without
+  replay    live latency while one client replays a million messages, in memory and on disk
+  retention how long the event loop is held while a million messages expire at once
+  history-cost  what a history of other channels costs those without: pairs of runs
   soak      a fixed load on both transports, with sessions that come and go, for an hour (--seconds)
   profile   where the server's CPU time goes at a fixed rate
   clients   what clients in Chromium do in trouble: ours, cometd.js, Faye, Socket.IO, Centrifuge
-  all       everything but guard, soak, profile and clients, then report
+  all       everything but guard, the four on history, soak, profile and clients, then report
   report    RESULTS.md and its charts from the results
 
 flags
