@@ -86,7 +86,7 @@ export async function durable(settings: Settings): Promise<void> {
   console.error(`  ${killed}`)
   const about =
     'Publishers over WebSocket in another process, each to a channel of its own, which keeps its last 1,000 messages, so that one is removed for each that comes; nobody ' +
-    'subscribes. A message counts when its reply says `successful: true`; on disk that is after the commit, which outlives the process (LMDB syncs it too). ' +
+    'subscribes. A message counts when its reply says `successful: true`; on disk that is after the commit, which outlives the process; its sync to the disk follows. ' +
     `Per CPU second: all threads of the server, those of LMDB included. ${killed}`
   conclude(settings, about, tables)
 }

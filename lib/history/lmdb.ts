@@ -35,8 +35,8 @@ const SLICE = 1_000
 /** What could not be removed is looked at again after so long, ms. */
 const RETRY_PERIOD = 60_000
 const END = Number.MAX_SAFE_INTEGER
-/** Removals that may be under way when there is another. */
-const MOST_REMOVALS = 4
+/** Removals that may be under way when there is another; more of them might all be done in one turn. */
+const MOST_REMOVALS = 1
 const NOTHING = Buffer.alloc(0)
 const TIME_BYTES = 8
 const LENGTH_BYTES = 2
