@@ -4,12 +4,16 @@
 
 import type { Writable } from 'node:stream'
 import { BayeuxError } from '../../bayeux/index.js'
-import type { Message } from '../client/node.js'
+import type { From, Message, Place } from '../client/node.js'
 import { clientOf, connected, connectingFlags } from './connecting.js'
 import { channelOf, type Flag, flagLines, readFlags } from './flags.js'
 
 const flags = {
   count: { value: 'messages', help: 'End after so many. Default: never' },
+  from: {
+    value: 'all|time|place',
+    help: 'Begin with all that the server keeps, with what was published since a time (2026-11-26T08:00Z), or behind a message: its ext.replay. Default: new messages only',
+  },
   ...connectingFlags,
 } as const satisfies Record<string, Flag>
 
@@ -20,7 +24,8 @@ export function subscribeUsage(): string {
   return `perihelion subscribe <channel> ... [flags]
 
 Follows channels and patterns, at any server that speaks Bayeux: a line of JSON for each message, {"channel": …, "data": …}; bytes are "base64"
-instead of "data". It comes back by itself after trouble, of which it tells on stderr.
+instead of "data". It comes back by itself after trouble, of which it tells on stderr; where the server keeps a history it goes on where it was, and tells
+of what is missing.
 
 ${flagLines(flags)}
 `
@@ -44,9 +49,10 @@ export async function subscribe(
   if (channels.length === 0) throw new BayeuxError('OPTION_INVALID', 'subscribe needs a channel; see perihelion subscribe --help')
   const count = Number(given.values.get('count')?.[0] ?? Number.POSITIVE_INFINITY)
   if (!(count >= 1)) throw new BayeuxError('OPTION_INVALID', 'flag --count must be a number of messages')
+  const from = fromOf(given.values.get('from')?.[0])
   const client = clientOf(given.values, env)
   let seen = 0
-  const subscriptions = channels.map(channel => client.subscribe(channel, () => {}))
+  const subscriptions = channels.map(channel => client.subscribe(channel, () => {}, from === undefined ? {} : { from }))
   const followed = (): boolean => subscriptions.some(({ active }) => active)
   const over = new Promise<void>((resolve, reject) => {
     stop.addEventListener('abort', () => resolve(), { once: true })
@@ -65,12 +71,29 @@ export async function subscribe(
   try {
     await connected(client, given.values)
     client.on('error', error => followed() && complain(error.message))
+    client.on('gap', ({ channel, dropped }) =>
+      complain(dropped > 0 ? `${dropped} messages were dropped: too slow` : `something is missing in ${channel}`),
+    )
     await over
   } catch (error) {
     if (!stop.aborted) throw error
   } finally {
     await client.close()
   }
+}
+
+/** @throws {BayeuxError} OPTION_INVALID */
+function fromOf(text: string | undefined): From | undefined {
+  if (text === undefined || text === 'all') return text
+  if (text.startsWith('{')) {
+    try {
+      const { id, epoch } = JSON.parse(text) as Partial<Place>
+      if (typeof id === 'number' && typeof epoch === 'string') return { id, epoch }
+    } catch {
+      // it is none
+    }
+  } else if (!Number.isNaN(Date.parse(text))) return { at: Date.parse(text) }
+  throw new BayeuxError('OPTION_INVALID', 'flag --from must be all, a time such as 2026-11-26T08:00Z, or {"id": …, "epoch": …}')
 }
 
 function lineOf({ channel, data, id, ext }: Message): string {

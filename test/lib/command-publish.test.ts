@@ -77,6 +77,25 @@ t.test('what is published comes out of subscribe as lines of JSON, over each tra
   }
 })
 
+t.test('subscribe begins in the past where it is asked to', async t => {
+  const { url, bayeux } = await startServer(t, { channels: { '/k/**': { history: { messages: 100, age: 3_600_000 } } } })
+  for (const n of [0, 1, 2]) bayeux.publish('/k/a', n)
+  const follow = async (from: string): Promise<Run> => {
+    const follower = new Run(t, ['subscribe', '/k/*', '--url', url, '--from', from, '--count=2'])
+    t.equal(await follower.ended(), 0, follower.stderr)
+    return follower
+  }
+  const all = (await follow('all')).messages as { data: number; ext: { replay: { id: number; epoch: string } } }[]
+  t.match(all, [{ data: 0 }, { data: 1 }])
+  t.match((await follow(JSON.stringify(all[0]!.ext.replay))).messages, [{ data: 1 }, { data: 2 }])
+  t.match((await follow('2020-01-01T00:00Z')).messages, [{ data: 0 }, { data: 1 }])
+  for (const from of ['yesterday', '{"id":"1"}', '{']) {
+    const wrong = new Run(t, ['subscribe', '/k/*', '--url', url, '--from', from])
+    t.equal(await wrong.ended(), 2)
+    t.match(wrong.stderr, /--from must be all/)
+  }
+})
+
 t.test('a line that is not JSON is named, the others are sent, and the exit code is 1', async t => {
   const { url, bayeux } = await startServer(t)
   const seen: unknown[] = []
