@@ -2,10 +2,9 @@
 //
 // Knows: what is negotiated for it, what is said of it in messages, which messages are new to which subscription, when something is missing.
 // Does not know: sessions, transports, when something is said again (client.ts); what the server keeps (replay.ts, dedupe.ts).
-// Always true: a place is that of a message which was given to the application, or is about to be.
+// Always true: a place is that of a message which was given to the application, or is about to be; what comes before the reply to a subscribe is not
+// for that subscription, as it may have been sent before it was made.
 // Source: guarantees G4 and G5; docs/delivery.md.
-
-import { coveringNames } from './covering.js'
 
 /** Of one message: `id` grows over all channels of one life of the history, which is its `epoch`. */
 export interface Place {
@@ -19,8 +18,10 @@ export class Memory {
   readonly #publisher: string
   /** By channel or pattern as it is subscribed to; null: not known yet, where the present is. */
   #places = new Map<string, Place | null>()
-  /** From where subscriptions were asked to go on, until the server has said whether they can: messages may come, and its reply get lost. */
-  readonly #asked = new Map<string, Place>()
+  /** Subscriptions that the server has answered in this session, and with which connect reply their messages begin. */
+  readonly #open = new Map<string, number>()
+  /** The last message that came before that answer, and with which connect reply. */
+  readonly #passed = new Map<string, readonly [Place, number]>()
   /** What the server of this session can do. */
   #tellsPlaces = false
   #dedupes = false
@@ -44,7 +45,7 @@ export class Memory {
   /** The application has closed: it begins anew. */
   clear(): void {
     this.#places.clear()
-    this.#asked.clear()
+    this.#open.clear()
   }
 
   /** Where a subscription is, which is remembered from now on; null: not known yet. */
@@ -55,8 +56,7 @@ export class Memory {
   }
 
   forget(name: string): void {
-    this.#places.delete(name)
-    this.#asked.delete(name)
+    for (const all of [this.#places, this.#open, this.#passed]) all.delete(name)
   }
 
   /** What a handshake asks for, in its `ext`. */
@@ -66,6 +66,7 @@ export class Memory {
 
   /** @param ext of the reply to a handshake */
   welcomed(ext: Json): void {
+    this.#open.clear()
     this.#tellsPlaces = typeof (ext['replay'] as { epoch?: unknown } | undefined)?.epoch === 'string'
     this.#dedupes = ext['dedupe'] === true
   }
@@ -82,35 +83,49 @@ export class Memory {
     if (!this.#tellsPlaces || channel !== '/meta/subscribe') return text
     const wish = ext['replay'] as Json | undefined
     const starts = names.map(name => {
-      const from = this.#asked.get(name) ?? this.placeOf(name)
-      if (from !== null) this.#asked.set(name, from)
-      return [name, from ?? wish?.[name] ?? { now: true }]
+      this.#open.delete(name)
+      this.#passed.delete(name)
+      return [name, this.placeOf(name) ?? wish?.[name] ?? { now: true }]
     })
     return JSON.stringify({ ...ext, replay: Object.fromEntries(starts) })
   }
 
-  /** The reply to a subscribe tells where each begins. `gap` is told those before which something is missing. */
-  begun(names: readonly string[], ext: Json, gap: (name: string) => void): void {
-    for (const name of names) {
+  /**
+   * The reply to a subscribe tells where each begins. `gap` is told those before which something is missing.
+   *
+   * @returns those that are to be asked for again: their messages came before the reply, as over HTTP they may
+   */
+  begun(names: readonly string[], ext: Json, gap: (name: string) => void): readonly string[] {
+    return names.filter(name => {
       const told = (ext['replay'] as Json | undefined)?.[name]
       const whole = (told as { recovered?: unknown } | undefined)?.recovered !== false
-      if (this.#asked.delete(name) && !whole) gap(name)
       const before = this.#places.get(name)
-      const isAhead = before && isPlace(told) && (whole || isBehind(told, before)) // messages came before the reply
-      if (isPlace(told) && !isAhead) this.#places.set(name, { id: told.id, epoch: told.epoch })
-    }
+      if (before && !whole) gap(name)
+      if (isPlace(told) && !(before && whole)) this.#places.set(name, { id: told.id, epoch: told.epoch })
+      const since = Number((told as { ack?: unknown } | undefined)?.ack ?? 0)
+      const [passed, batch] = this.#passed.get(name) ?? []
+      const overtaken = passed && isPlace(told) && batch! >= since && !isBehind(passed, told)
+      if (!overtaken) this.#open.set(name, since)
+      return overtaken
+    })
   }
 
-  /** `gap` is told those before which something is missing, as another history has begun. @returns the channels and patterns to whose subscriptions a message is new; null where there is none, or the server tells no places */
-  fresh(channel: string, ext: Json, gap: (name: string) => void): readonly string[] | null {
+  /**
+   * @param names the channels and patterns that it may be for
+   * @param batch of the connect reply that it came with, in sessions with acks; else Infinity
+   * @returns those to whose subscriptions it is new; null where there is none, or the server tells no places
+   */
+  fresh(names: readonly string[], ext: Json, batch: number): readonly string[] | null {
     const place = ext['replay']
     if (!isPlace(place)) return null
-    const names = coveringNames(channel).filter(name => this.#places.has(name))
-    if (names.length === 0) return null
-    return names.filter(name => {
+    const known = names.filter(name => this.#places.has(name))
+    if (known.length === 0) return null
+    return known.filter(name => {
+      const since = this.#open.get(name)
+      if (since === undefined) this.#passed.set(name, [place, batch])
+      if (since === undefined || batch < since) return false
       const before = this.#places.get(name)
       if (before && isBehind(place, before)) return false
-      if (before && before.epoch !== place.epoch && this.#asked.delete(name)) gap(name)
       this.#places.set(name, place)
       return true
     })

@@ -20,6 +20,7 @@ import {
   TRANSITIONS,
   type TransportKind,
 } from './client-sink.js'
+import { coveringNames } from './covering.js'
 
 type Event = 'start' | 'resume' | 'welcome' | 'connect' | 'fail' | 'forget' | 'leave' | 'close'
 
@@ -339,6 +340,11 @@ export class ClientHalf {
     }
   }
 
+  /** Asks again for a subscription that there was. */
+  #restoreOf(channel: string): Entry {
+    return this.#draft({ channel: '/meta/subscribe', subscription: channel }, [channel], 'restore')
+  }
+
   #text({ id, channel, channels, body, ext }: Entry): string {
     const told = this.#memory?.extended(ext, id, channel, channels) ?? ext
     return told === '{}' ? body : `${body.slice(0, -1)},"ext":${told}}`
@@ -386,11 +392,9 @@ export class ClientHalf {
     if (!leaving && (this.#moving || (this.#state !== 'connecting' && this.#state !== 'connected'))) return
     if (this.#restore) {
       this.#restore = false
-      const entries: Entry[] = []
       // One message for each, since a server refuses several channels of one message as a whole.
-      for (const [subscription, owner] of this.#wanted)
-        if (owner === '') entries.push(this.#draft({ channel: '/meta/subscribe', subscription }, [subscription], 'restore'))
-      this.#queue.unshift(...entries)
+      const wanted = [...this.#wanted].filter(([, owner]) => owner === '')
+      this.#queue.unshift(...wanted.map(([channel]) => this.#restoreOf(channel)))
     }
     while (this.#queue.length > 0 && (this.#kind === 'websocket' || this.#sent.size === 0)) {
       const head = `{"clientId":${JSON.stringify(this.#clientId)},`
@@ -555,12 +559,14 @@ export class ClientHalf {
       this.#requeue(entry)
     } else if (!lost || entry.role !== 'restore') {
       if (ok && stale && entry.channels.length > 0) this.#restore = true
-      if (ok) this.#memory?.begun(entry.channels, record(reply.ext), name => this.#sink.gap?.(name, 0))
       this.#sink.reply(reply)
       if (ok && entry.role === 'call') {
         entry.by = now + this.#options.callTimeout
         this.#calls.set(entry.id, entry)
       } else this.#settle(entry, ok ? null : 'REFUSED', reply)
+      if (ok)
+        for (const name of this.#memory?.begun(entry.channels, record(reply.ext), gone => this.#sink.gap?.(gone, 0)) ?? [])
+          this.#queue.push(this.#restoreOf(name))
     }
     const reconnect = this.#heed(reply)
     if (entry.role === 'disconnect') this.#close('DISCONNECTED')
@@ -572,7 +578,7 @@ export class ClientHalf {
   #deliver(raw: PeerMessage): void {
     const { dropped } = record(raw.ext)
     if (typeof dropped === 'number') this.#sink.gap?.(raw.channel, dropped)
-    const names = this.#memory?.fresh(raw.channel, record(raw.ext), name => this.#sink.gap?.(name, 0))
+    const names = this.#memory?.fresh(coveringNames(raw.channel), record(raw.ext), this.#ack ?? NEVER)
     const message = names?.length === 0 ? null : this.#through(raw)
     if (message === null) return
     const { channel } = message

@@ -150,7 +150,8 @@ export function beginReplay(
   if (start !== undefined && session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
     const { after: id, whole: recovered, written } = start
-    reply.ext = { ...reply.ext, replay: { ...told, [written]: { recovered, id, epoch: history.epoch } } }
+    const ack = session.ack === null ? null : { ack: session.ack.batch } // over HTTP an older connect reply may come behind this one
+    reply.ext = { ...reply.ext, replay: { ...told, [written]: { recovered, id, epoch: history.epoch, ...ack } } }
   }
   if (start === undefined && session.replays?.some(replay => meet(replay.channel, channel)) !== true) return
   const after = start?.after ?? core.published

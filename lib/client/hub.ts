@@ -169,7 +169,7 @@ export class Hub {
   #deliver(message: PeerMessage, fresh?: readonly string[] | null): void {
     const names = fresh ?? coveringNames(message.channel)
     const toAll = message.channel.startsWith('/service/') // delivered to the session, not to a subscription
-    for (const tab of this.#tabs) if (toAll || names.some(name => tab.wanted.has(name))) tab.tell(['message', message])
+    for (const tab of this.#tabs) if (toAll || names.some(name => tab.wanted.has(name))) tab.tell(['message', message, names])
   }
 
   #settled(id: string, code: LineFailure | null, reply: PeerMessage | null): void {

@@ -6,7 +6,7 @@
 
 import { usableChannels } from '../../bayeux/client.js'
 import { Memory } from '../../bayeux/client-memory.js'
-import type { ClientState, PeerMessage } from '../../bayeux/client-sink.js'
+import { type ClientState, NEVER, type PeerMessage } from '../../bayeux/client-sink.js'
 import { extOf } from '../../bayeux/message.js'
 import type { Extra, Line, LineEvents, LineFailure, Settings, TokenSource, TransportName } from './line.js'
 import { Link } from './link.js'
@@ -35,7 +35,8 @@ export type News =
       why?: LineFailure | undefined,
       detail?: string | undefined,
     ]
-  | readonly ['message' | 'reply', message: PeerMessage]
+  | readonly ['message', message: PeerMessage, names: readonly string[]]
+  | readonly ['reply', message: PeerMessage]
   | readonly ['gap', channel: string, dropped: number]
   | readonly ['settled', number: string, code: LineFailure | null, reply: PeerMessage | null]
   | readonly ['unrestored', channel: string, code: LineFailure, reply: PeerMessage | null]
@@ -156,6 +157,7 @@ export class SharedLine implements Line {
     usableChannels(channel)
     this.#wanted.add(channel)
     this.#memory.placeOf(channel)
+    this.#memory.begun([channel], {}, () => {}) // what the worker tells is for it
     return this.#send(number => ['subscribe', number, channel, extra])
   }
 
@@ -297,7 +299,7 @@ export class SharedLine implements Line {
         return on.state(state, ...why)
       }
       case 'message':
-        return this.#deliver(news[1])
+        return this.#deliver(news[1], news[2])
       case 'reply': {
         const reply = on.incoming(news[1])
         return typeof reply?.channel === 'string' ? on.reply(reply) : undefined
@@ -322,9 +324,9 @@ export class SharedLine implements Line {
     }
   }
 
-  #deliver(delivery: PeerMessage): void {
-    const names = this.#memory.fresh(delivery.channel, extOf(delivery) ?? {}, () => {}) // the worker tells of gaps
-    const message = names?.length === 0 ? null : this.#on.incoming(delivery)
+  #deliver(delivery: PeerMessage, told: readonly string[]): void {
+    const names = this.#memory.fresh(told, extOf(delivery) ?? {}, NEVER) ?? told
+    const message = names.length === 0 ? null : this.#on.incoming(delivery)
     if (typeof message?.channel === 'string') this.#on.message(message, names)
   }
 

@@ -189,6 +189,7 @@ export class SimulatedClient implements ClientSink {
   readonly half: ClientHalf
   readonly received: PeerMessage[] = []
   readonly gaps: string[] = []
+  readonly #heard = new Map<string, unknown[]>()
   readonly settlements = new Map<string, number>()
   readonly states: string[] = []
   deadline = Number.POSITIVE_INFINITY
@@ -257,8 +258,16 @@ export class SimulatedClient implements ClientSink {
     this.#cookie = cookie
   }
 
-  message(_channel: string, message: PeerMessage): void {
+  message(_channel: string, message: PeerMessage, names?: readonly string[] | null): void {
     this.received.push(message)
+    for (const name of names ?? []) this.heardBy(name).push(message['data'])
+  }
+
+  /** What was new to one subscription, where the server tells places. */
+  heardBy(name: string): unknown[] {
+    const heard = this.#heard.get(name) ?? []
+    this.#heard.set(name, heard)
+    return heard
   }
 
   reply(): void {}
