@@ -51,10 +51,12 @@ function holderOf(file: string): number | null {
   }
 }
 
-/** When a process began, as Linux counts, and in which life of the machine; '' where that cannot be said. */
+/** When a process that runs began, as Linux counts, and in which life of the machine; '' where that cannot be said. */
 function startOf(pid: number): string {
   try {
-    const ticks = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[19]!
+    const [state, ...fields] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')
+    if (state === 'Z' || state === 'X') return 'over' // it waits for its parent to ask what became of it
+    const ticks = fields[18]!
     return `${ticks}@${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}`
   } catch {
     return ''

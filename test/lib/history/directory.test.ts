@@ -127,6 +127,25 @@ t.test('the lock of a process that was killed is none, nor where its number is t
   }
 })
 
+t.test('the lock of one that was killed, and whose parent has not asked what became of it, is none', async t => {
+  if (process.platform !== 'linux') return
+  const directory = join(t.testdir({}), 'h')
+  const child = fileURLToPath(new URL('./lmdb-child.js', import.meta.url))
+  // the shell gives way to a program that never asks
+  const parent = spawn('sh', ['-c', '"$0" "$1" "$2" & echo $!; exec sleep 60', process.execPath, child, directory])
+  t.teardown(() => void parent.kill('SIGKILL'))
+  const [pid] = await once(parent.stdout.setEncoding('utf8'), 'data')
+  const lock = join(directory, 'perihelion.lock')
+  while (!existsSync(lock) || readFileSync(lock, 'utf8') === '') await new Promise(resolve => setTimeout(resolve, 20))
+  process.kill(Number(pid), 'SIGKILL')
+  const state = () =>
+    readFileSync(`/proc/${Number(pid)}/stat`, 'utf8')
+      .split(') ')
+      .at(-1)![0]
+  while (state() !== 'Z') await new Promise(resolve => setTimeout(resolve, 20))
+  await opened(directory).close()
+})
+
 /** What is in the lock of a directory while it is open. */
 function lockOf(directory: string): string {
   const history = opened(directory)
