@@ -10,19 +10,23 @@ import { type Form, FrozenMessage, IMPATIENT } from './message.js'
 const MOST = 16_384
 
 export class SharedMessages {
-  readonly #made = new Map<string, WeakRef<FrozenMessage>>()
+  /** Of late, and before: half of MOST each. To look for the oldest of one map, each time, would pass over all that was taken out of its front. */
+  #made = new Map<string, WeakRef<FrozenMessage>>()
+  #before = this.#made
 
   /** The message of an entry, in a form, or as one that has no place. */
   of({ channel, json, position, at }: Entry, form: Form | 'unplaced', epoch: string): FrozenMessage {
     const key = `${position} ${form}`
-    const known = this.#made.get(key)?.deref()
+    const known = (this.#made.get(key) ?? this.#before.get(key))?.deref()
     if (known !== undefined) return known
     const plain = new FrozenMessage(channel, json, IMPATIENT)
     if (form !== 'unplaced') plain.position = position
     const made = form === 'unplaced' ? plain : plain.inForm(form, epoch, at)
-    this.#made.delete(key) // its place is at the end now
+    if (this.#made.size >= MOST / 2) {
+      this.#before = this.#made
+      this.#made = new Map()
+    }
     this.#made.set(key, new WeakRef(made))
-    if (this.#made.size > MOST) this.#made.delete(this.#made.keys().next().value!)
     return made
   }
 }
