@@ -162,7 +162,7 @@ function nowhere(write: (head: string, tail: string) => void = () => undefined):
 const sinkhole: { kept: unknown } = { kept: null }
 
 /** Median over several rounds. @returns ns for one run */
-export function time(run: () => unknown, milliseconds: number): number {
+function time(run: () => unknown, milliseconds: number): number {
   const rounds: number[] = []
   let times = 1
   for (let round = 0; round < 9; round++) {

@@ -1,12 +1,12 @@
 // history-cost: what a history costs channels that have none: the same server without any, and with rules that keep other channels on disk.
 
-import { MemoryHistory } from '../../lib/history/memory.js'
-import type { Arena } from '../arena.js'
+import { type Arena, NODE_FLAGS } from '../arena.js'
+import type { EngineCostOptions, EngineCostResult } from '../engine-cost.js'
+import { Helper, SERVER_CORE, script } from '../helper.js'
 import { conditions, describe, type Figures, figuresOf, inArena, median, warmupOf } from '../measure.js'
 import type { PeerName } from '../peers/index.js'
 import { conclude, type Metric, type Row, type Table } from '../result.js'
 import type { Settings } from '../settings.js'
-import { time, WHOLE, wholeEngine } from './engine.js'
 
 const WITHOUT: PeerName = 'perihelion'
 const BESIDE: PeerName = 'perihelion-disk'
@@ -20,7 +20,7 @@ const BATCH = 10
 const PARTS = {
   delivery: 'CPU µs/delivery',
   publish: 'CPU µs/publish',
-  engine: 'ns/delivery',
+  engine: 'CPU ns/delivery',
 } as const
 type Part = keyof typeof PARTS
 
@@ -44,11 +44,16 @@ export async function historyCost(settings: Settings): Promise<void> {
       `  ${pair + 1}: ${(['delivery', 'publish'] as const).map(part => `${part} ${ratioOf(runs[part].at(-1)!).toFixed(3)}`).join(', ')}`,
     )
   }
-  runs.engine.push(...engines(pairs, settings.quick ? 50 : 300))
+  const milliseconds = settings.quick ? 50 : 100
+  for (let pair = 0; pair < 3 * pairs; pair++) {
+    const first = await engineCost(pair % 2 === 1, milliseconds)
+    const second = await engineCost(pair % 2 === 0, milliseconds)
+    runs.engine.push(pair % 2 === 0 ? { without: first, beside: second } : { without: second, beside: first })
+  }
   const titles: Record<Part, string> = {
     delivery: `${describe(under)}, ${rate.toLocaleString('en')} deliveries/s offered`,
     publish: `${PUBLISHERS} publishers, envelopes of ${BATCH}, as many as the server takes, nobody subscribed`,
-    engine: 'the engine in process, with a history in memory: parse, fan out to 10 members and flush, per delivery',
+    engine: 'the engine alone, beside a history in memory: parse, fan out to 10 members and flush',
   }
   const tables = (Object.keys(PARTS) as Part[]).map(part => table(titles[part], part, runs[part]))
   const about =
@@ -66,19 +71,13 @@ async function measure(arena: Arena, rate: number, warmup: number, window: numbe
   return { delivery: load['cpu']!, publish: 1e6 / published.perCpu }
 }
 
-/** Both engines in one process, by turns. */
-function engines(pairs: number, milliseconds: number): Figures[] {
-  const without = wholeEngine()
-  const rules = { '/kept/*': { history: { messages: 1_000, age: 3_600_000 } }, '/last/**': { retain: true } }
-  const beside = wholeEngine(rules, new MemoryHistory({ messages: 100_000, bytes: 1e8 }))
-  const cost = ({ whole }: typeof without): number => time(whole, milliseconds / 10) / WHOLE
-  cost(without)
-  cost(beside)
-  return Array.from({ length: pairs }, (_, pair) => {
-    if (pair % 2 === 0) return { without: cost(without), beside: cost(beside) }
-    const costly = cost(beside)
-    return { without: cost(without), beside: costly }
-  })
+/** An engine in a process of its own. @returns ns for each delivery */
+async function engineCost(history: boolean, milliseconds: number): Promise<number> {
+  const options: EngineCostOptions = { history, milliseconds }
+  const helper = new Helper(SERVER_CORE, [process.execPath, ...NODE_FLAGS, script('engine-cost.js'), JSON.stringify(options)])
+  const { ns } = await helper.next<EngineCostResult>()
+  await helper.end()
+  return ns
 }
 
 const ratioOf = ({ without, beside }: Figures): number => beside! / without!
