@@ -24,6 +24,26 @@ export const troubles = {
 } as const
 export type Trouble = keyof typeof troubles
 
+/** What can befall one connection, once. */
+export const fates = {
+  cut: 'both ends see its end, behind all that came before',
+  truncate: 'the same in the midst of a chunk: of a frame, of a request, of a response',
+  reset: 'both ends get a reset, and what was on the way is lost',
+  stall: 'nothing passes for a while, and then all of it',
+  delay: 'everything comes later from now on',
+} as const
+export type FateName = keyof typeof fates
+
+export interface Fate {
+  readonly name: FateName
+  /** Whose bytes are counted. */
+  readonly from: 'client' | 'server'
+  /** How many of them pass before. */
+  readonly bytes: number
+  /** How long a stall lasts, or how late everything is. */
+  readonly ms: number
+}
+
 /** The next chunk of the server that contains a mark passes by half, or whole but nothing can come back; then all connections are cut. */
 export type Cut = 'idle' | 'half' | 'whole'
 
@@ -40,6 +60,13 @@ interface Pair {
   readonly held: Map<Socket, Buffer[]>
   /** Chunks that are late. */
   late: number
+  /** What is to come over it; of `bytes` those are left that it waits for. */
+  fate: Fate | null
+  bytes: number
+  /** What is wrong with this connection alone; the way's own trouble goes before. */
+  trouble: 'none' | 'stall' | 'slow'
+  /** Of `slow`, ms; the way's own where it is null. */
+  delay: number | null
 }
 
 export class TroubledProxy {
@@ -61,6 +88,9 @@ export class TroubledProxy {
   upgrades = 0
   /** What `cut` has done, each time with the number of connections that it took. */
   readonly cuts: { readonly cut: Cut; readonly connections: number }[] = []
+  /** How often each fate came. */
+  readonly befallen: Record<FateName, number> = { cut: 0, truncate: 0, reset: 0, stall: 0, delay: 0 }
+  #draw: (() => Fate) | null = null
   readonly #sent: string[] = []
 
   private constructor(
@@ -100,10 +130,17 @@ export class TroubledProxy {
     this.#trouble = trouble
     this.lost = 0
     if (trouble === 'shut') this.#dropAll()
+    for (const pair of [...this.#pairs]) this.#release(pair)
+  }
+
+  /** From now on each new connection has a fate, and another one when it has got over it; null: none has one any more. */
+  doom(draw: (() => Fate) | null): void {
+    this.#draw = draw
+    if (draw !== null) return
     for (const pair of [...this.#pairs]) {
-      for (const [to, chunks] of pair.held) for (const chunk of chunks) to.write(chunk)
-      pair.held.clear()
-      if (trouble !== 'hole' && trouble !== 'stall' && (pair.near.destroyed || pair.far.destroyed)) this.#drop(pair)
+      pair.fate = null
+      pair.trouble = 'none'
+      this.#release(pair)
     }
   }
 
@@ -140,6 +177,57 @@ export class TroubledProxy {
     pair.far.destroy()
   }
 
+  /** What was held passes. */
+  #release(pair: Pair): void {
+    for (const [to, chunks] of pair.held) for (const chunk of chunks) to.write(chunk)
+    pair.held.clear()
+    if (!this.#isStill(pair) && (pair.near.destroyed || pair.far.destroyed)) this.#drop(pair)
+  }
+
+  #fated(pair: Pair): void {
+    pair.fate = this.#draw?.() ?? null
+    pair.bytes = pair.fate?.bytes ?? 0
+  }
+
+  /** @returns whether the fate of this connection took the chunk */
+  #befalls(pair: Pair, from: Fate['from'], chunk: Buffer): boolean {
+    const { fate } = pair
+    if (!this.#pairs.has(pair)) return true // it had its end, and is only waiting for its ends to see it
+    if (fate?.from !== from) return false
+    pair.bytes -= chunk.length
+    if (pair.bytes > 0) return false
+    this.befallen[fate.name]++
+    pair.fate = null
+    const pass = (bytes: Buffer): void => (from === 'client' ? this.#up(pair, bytes) : this.#down(pair, bytes))
+    switch (fate.name) {
+      case 'reset':
+        pair.near.resetAndDestroy()
+        pair.far.resetAndDestroy()
+        this.#pairs.delete(pair)
+        return true
+      case 'cut':
+      case 'truncate':
+        pass(fate.name === 'cut' ? chunk : chunk.subarray(0, chunk.length + pair.bytes))
+        this.#pairs.delete(pair)
+        pair.near.destroySoon()
+        pair.far.destroySoon()
+        return true
+      case 'stall':
+        pair.trouble = 'stall'
+        setTimeout(() => {
+          pair.trouble = 'none'
+          this.#release(pair)
+          this.#fated(pair)
+        }, fate.ms).unref()
+        return false
+      case 'delay':
+        pair.trouble = 'slow'
+        pair.delay = fate.ms
+        this.#fated(pair)
+        return false
+    }
+  }
+
   #join(near: Socket): void {
     this.tries.push(performance.now())
     near.unref()
@@ -151,31 +239,52 @@ export class TroubledProxy {
     const far = connect({ ...this.#target, noDelay: true })
     far.unref()
     far.on('error', () => {})
-    const pair: Pair = { near, far, upgrade: null, upgraded: false, torn: new Set(), held: new Map(), late: 0 }
+    const pair: Pair = {
+      near,
+      far,
+      upgrade: null,
+      upgraded: false,
+      torn: new Set(),
+      held: new Map(),
+      late: 0,
+      fate: null,
+      bytes: 0,
+      trouble: 'none',
+      delay: null,
+    }
     this.#pairs.add(pair)
-    near.on('data', chunk => this.#up(pair, chunk))
-    far.on('data', chunk => this.#down(pair, chunk))
+    this.#fated(pair)
+    near.on('data', chunk => this.#befalls(pair, 'client', chunk) || this.#up(pair, chunk))
+    far.on('data', chunk => this.#befalls(pair, 'server', chunk) || this.#down(pair, chunk))
     for (const [socket, peer] of [
       [near, far],
       [far, near],
     ] as const) {
-      socket.on('end', () => this.#silent(pair) || peer.end())
+      socket.on('end', () => this.#silent(pair) || this.#behindLate(pair, () => peer.end()))
       socket.on('close', () => {
         if (this.#silent(pair)) return
-        peer.destroySoon()
+        this.#behindLate(pair, () => peer.destroySoon())
         this.#pairs.delete(pair)
       })
     }
   }
 
   /** Whether not even an end passes. */
-  #silent({ torn, far }: Pair): boolean {
-    return torn.has(far) || this.#trouble === 'hole' || this.#trouble === 'stall'
+  #silent(pair: Pair): boolean {
+    return pair.torn.has(pair.far) || this.#isStill(pair)
+  }
+
+  #isStill(pair: Pair): boolean {
+    return this.#trouble === 'hole' || this.#troubleOf(pair) === 'stall'
+  }
+
+  #troubleOf(pair: Pair): Trouble {
+    return this.#trouble === 'none' ? pair.trouble : this.#trouble
   }
 
   /** From the client. */
   #up(pair: Pair, chunk: Buffer): void {
-    const trouble = this.#trouble
+    const trouble = this.#troubleOf(pair)
     const text = chunk.toString('latin1')
     this.#sent.push(text)
     const first = pair.upgrade === null
@@ -202,7 +311,7 @@ export class TroubledProxy {
       pair.near.pause()
       return
     }
-    const trouble = this.#trouble
+    const trouble = this.#troubleOf(pair)
     if (trouble === 'hole' || (trouble === 'frames swallowed' && pair.upgraded)) tear(pair)
     if (trouble === 'deaf') pair.torn.add(pair.near)
     if (pair.torn.has(pair.near)) {
@@ -218,16 +327,21 @@ export class TroubledProxy {
     } else this.#pass(pair, pair.near, chunk)
   }
 
+  #behindLate(pair: Pair, act: () => void): void {
+    if (pair.late === 0) act()
+    else setTimeout(act, pair.delay ?? this.delay).unref()
+  }
+
   #pass(pair: Pair, to: Socket, chunk: Buffer): void {
     const held = pair.held.get(to) ?? []
-    const trouble = pair.late > 0 ? 'slow' : this.#trouble
+    const trouble = pair.late > 0 ? 'slow' : this.#troubleOf(pair)
     switch (trouble) {
       case 'slow':
         pair.late++
         setTimeout(() => {
           pair.late--
           to.write(chunk)
-        }, this.delay).unref()
+        }, pair.delay ?? this.delay).unref()
         return
       case 'stall':
         pair.held.set(to, [...held, chunk])
