@@ -138,13 +138,13 @@ async function register(app: FastifyInstance, options: PerihelionOptions): Promi
   if (store !== null) {
     app.addHook('onReady', async () => {
       try {
-        log.info({ sessions: host.restore(await store.take(Date.now())) }, 'sessions go on')
+        log.info({ sessions: host.restore(await store.take()) }, 'sessions go on')
       } catch (error) {
         log.error({ err: error }, 'the sessions of the process before are lost')
       }
     })
     app.addHook('onClose', async () => {
-      await store.save(host.save(), Date.now()).catch((error: unknown) => log.error({ err: error }, 'the sessions are lost'))
+      await store.save(host.save()).catch((error: unknown) => log.error({ err: error }, 'the sessions are lost'))
     })
   }
   app.addHook('onClose', () => history.close())
