@@ -1,9 +1,9 @@
-// What the tests need beyond npm: Debian's Chromium, a JDK and Maven, and the programs around CometD's Java client and server.
+// What the tests need beyond npm: Debian's Chromium, libfaketime, a JDK and Maven, and the programs around CometD's Java client and server.
 //
 // Installs what is missing when it may (root on a system with apt-get); otherwise says in one line what to install and ends with 1.
 // With all of it there, this costs a few file look-ups.
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, readdirSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const CHROMIUM = '/usr/bin/chromium'
@@ -12,12 +12,19 @@ const NEEDED = [
   { package: 'chromium', found: () => executable(CHROMIUM) },
   { package: 'default-jdk-headless', found: () => onPath('java') && onPath('javac') },
   { package: 'maven', found: () => onPath('mvn') },
+  { package: 'libfaketime', found: () => fakeTime() !== undefined },
 ]
 
 /** Makes sure of all of it; ends the process with 1 and one line where that cannot be. */
 export function ensurePrerequisites() {
   ensurePackages()
   ensureJavaDriver()
+}
+
+/** The library that gives a process a clock of its own, where Debian has it; undefined where it is not installed. */
+function fakeTime() {
+  const paths = readdirSync('/usr/lib').map(folder => join('/usr/lib', folder, 'faketime', 'libfaketime.so.1'))
+  return paths.find(path => existsSync(path))
 }
 
 function ensurePackages() {

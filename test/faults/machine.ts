@@ -1,41 +1,90 @@
-// The fault machine: many clients behind lines that break at random, a server that is killed at random; what each client hears is counted.
+// The fault machine: many clients behind lines that fail at random, a server that dies and comes back at random, clocks that jump; what each client hears is judged.
 //
-// Knows: which fates a line and a server have, what each way of delivery promises.
-// Does not know: how it is asked for (faults.test.ts, run.ts).
-// Always true: all chance comes from one seed, which is told; a run ends when all that is promised has come, or fails after GUARD.
+// Knows: what befalls lines, servers and clocks, what each way of delivery promises through it.
+// Does not know: how it is asked for (faults.test.ts, run.ts), how a line fails (bench/proxy.ts), how the server runs (server.ts).
+// Always true: all chance comes from one seed, which is told; a run ends when every client has heard what was said when all trouble was over, or fails after GUARD.
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { TroubledProxy } from '../../bench/proxy.js'
-import { Client, type Options, type TransportName } from '../../lib/client/node.js'
+import { type Fate, type FateName, fates, TroubledProxy } from '../../bench/proxy.js'
+import { Client, nodeSurroundings, type Options, type TransportName } from '../../lib/client/node.js'
+import { openDocument } from './document.js'
+import { type Ears, judge, type Verdict } from './judge.js'
+import { Server } from './server.js'
 
-/** `plain`: in order, at most once. `ack`: exactly once while the session lives. `memory`: exactly once with replay. `disk`: the same, and the server is killed. */
-export type Kind = 'plain' | 'ack' | 'memory' | 'disk'
+type Signal = 'SIGKILL' | 'SIGTERM'
+
+/** One way of delivery. */
+interface Way {
+  readonly promise: string
+  readonly ack: boolean
+  readonly replay: boolean
+  readonly onDisk: boolean
+  /** How long the server waits for a client that is away; less than some troubles last where sessions may be lost as well. */
+  readonly patience: number
+  /** How the server may end. */
+  readonly ends: readonly Signal[]
+  /** Publishes of unknown fate are said again, with a key, by a publisher whose own line fails as well. */
+  readonly saysAgain: boolean
+}
+
+export const ways = {
+  plain: {
+    promise: 'without an extension: in order, at most once',
+    ...{
+      ack: false,
+      replay: false,
+      onDisk: false,
+      patience: 60_000,
+      ends: ['SIGKILL', 'SIGTERM'],
+      saysAgain: false,
+    },
+  },
+  ack: {
+    promise: 'ack: exactly once while the session lives, and over stops with a session store',
+    ...{ ack: true, replay: false, onDisk: false, patience: 60_000, ends: ['SIGTERM'], saysAgain: false },
+  },
+  memory: {
+    promise: 'replay of a history in memory: exactly once, also when sessions are lost',
+    ...{ ack: true, replay: true, onDisk: false, patience: 200, ends: [], saysAgain: true },
+  },
+  told: {
+    promise: 'the same when the server dies: at most once, and what is missing is told',
+    ...{ ack: true, replay: true, onDisk: false, patience: 200, ends: ['SIGKILL', 'SIGTERM'], saysAgain: false },
+  },
+  disk: {
+    promise: 'replay of a history on disk: exactly once',
+    ...{ ack: true, replay: true, onDisk: true, patience: 5_000, ends: ['SIGKILL', 'SIGTERM'], saysAgain: true },
+  },
+} as const satisfies Record<string, Way>
+export type WayName = keyof typeof ways
 
 export interface Plan {
-  readonly kind: Kind
+  readonly way: WayName
   readonly clients: number
   readonly messages: number
   readonly seed: number
 }
 
-export interface Outcome {
-  readonly heard: number
-  readonly lost: number
-  readonly doubled: number
-  readonly reordered: number
-  readonly cuts: number
-  readonly kills: number
+export interface Outcome extends Verdict {
+  /** Publishes that the server answered as done. */
+  readonly said: number
+  /** How often each fate befell a line, the server was killed or stopped, and a clock was set. */
+  readonly troubles: Readonly<Record<FateName | Signal | 'clock', number>>
   readonly seconds: number
 }
 
-const CLI = fileURLToPath(new URL('../../lib/cli.js', import.meta.url))
+interface Said {
+  readonly n: number
+  readonly text: string
+}
+
 const CHANNEL = '/k/a'
 const GUARD = 240_000
+const TRANSPORTS: readonly TransportName[][] = [
+  ['websocket'],
+  ['long-polling'],
+  ['callback-polling'],
+  ['websocket', 'long-polling'],
+]
 const OPTIONS: Options = {
   backoffBase: 30,
   backoffMax: 300,
@@ -44,120 +93,142 @@ const OPTIONS: Options = {
   replyTimeout: 4_000,
   openTimeout: 2_000,
 }
+const FATES = Object.keys(fates) as FateName[]
+const LONGEST_TEXT = 200
+const LONGEST_STALL = 400
+const HOUR = 3_600
+/** Number of what is said when all trouble is over. */
+const OVER = -1
 
-export async function run({ kind, clients, messages, seed }: Plan): Promise<Outcome> {
-  const random = generator(seed)
+export async function run(plan: Plan): Promise<Outcome> {
   const from = performance.now()
-  const server = new Server(kind)
+  const way: Way = ways[plan.way]
+  const troubles = { SIGKILL: 0, SIGTERM: 0, clock: 0 }
+  const random = generator(plan.seed)
+  const server = serverOf(way)
+  const closeDocument = openDocument()
   await server.start()
-  const lines = await Promise.all(Array.from({ length: Math.min(clients, 10) }, () => TroubledProxy.open(server.url)))
-  const heard: number[][] = []
-  const listeners: Client[] = []
+  const crowd = await Promise.all(Array.from({ length: plan.clients }, (_, i) => Listener.open(server, way, plan, i)))
+  const line = await TroubledProxy.open(server.url)
+  const publisher = new Client(way.saysAgain ? line.url : server.url, { ...OPTIONS, lasting: way.saysAgain })
   try {
-    for (let i = 0; i < clients; i++) {
-      const mine: number[] = []
-      heard.push(mine)
-      const transports: TransportName[] = [i % 2 === 0 ? 'websocket' : 'long-polling']
-      const lasting = kind === 'memory' || kind === 'disk'
-      const client = new Client(lines[i % lines.length]!.url, { ...OPTIONS, transports, lasting, ack: kind !== 'plain' })
-      listeners.push(client)
-      client.subscribe(CHANNEL, ({ data }) => mine.push(data as number))
-    }
-    await Promise.all(listeners.map(client => client.connect()))
-    await Promise.all(listeners.map(client => client.subscribe(CHANNEL, () => {}).ready))
-    const publisher = new Client(server.url, OPTIONS)
-    listeners.push(publisher)
+    await Promise.all(crowd.map(listener => listener.start()))
+    if (way.saysAgain) line.doom(fatesOf(generator(plan.seed - 1), plan.messages))
+    const said = new Set<number>()
+    const publish = (message: Said): Promise<boolean> =>
+      publisher.publish(CHANNEL, message).then(
+        () => true,
+        () => false,
+      )
     await publisher.connect()
-    const sent: Promise<unknown>[] = []
-    let kills = 0
-    for (let n = 0; n < messages; n++) {
-      sent.push(publisher.publish(CHANNEL, n))
-      if (random(Math.ceil(messages / 20)) === 0) break_(lines[random(lines.length)]!, random)
-      if (kind === 'disk' && n % Math.ceil(messages / 5) === Math.ceil(messages / 7)) {
-        kills++
-        await server.kill()
+    const ends = way.ends.length === 0 ? [] : Array.from({ length: 3 + random(3) }, () => random(plan.messages))
+    const settled: Promise<unknown>[] = []
+    for (let n = 0; n < plan.messages; n++) {
+      settled.push(publish({ n, text: 'x'.repeat(random(LONGEST_TEXT)) }).then(ok => ok && said.add(n)))
+      if (random(Math.ceil(plan.messages / 10)) === 0) {
+        troubles.clock++
+        if (random(2) === 0) server.set((random(11) - 5) * HOUR)
+        else crowd[random(crowd.length)]!.ahead += random(5) * HOUR * 1_000
+      }
+      if (ends.includes(n)) {
+        await pause(random(30))
+        const signal = way.ends[random(way.ends.length)]!
+        troubles[signal]++
+        await server.stop(signal)
         await server.start()
       }
       if (random(8) === 0) await pause(random(12))
     }
-    await Promise.all(sent)
-    for (const line of lines) line.set('none')
-    const complete = (): boolean => heard.every(mine => new Set(mine).size >= messages)
-    const until = performance.now() + (kind === 'plain' ? 3_000 : GUARD)
-    while (!complete() && performance.now() < until) await pause(50)
-    await pause(200)
+    await Promise.all(settled)
+    for (const { way } of [...crowd, { way: line }]) way.doom(null)
+    const until = performance.now() + GUARD
+    while (!crowd.every(({ isOver }) => isOver)) {
+      if (performance.now() > until)
+        throw new Error(`seed ${plan.seed}: ${crowd.filter(({ isOver }) => !isOver).length} heard no end`)
+      await publish({ n: OVER, text: '' })
+      await pause(100)
+    }
+    await pause(200) // for what would come twice
+    const befallen = [...crowd.map(listener => listener.way), line].map(way => way.befallen)
     return {
-      heard: heard.reduce((sum, mine) => sum + mine.length, 0),
-      lost: heard.reduce((sum, mine) => sum + messages - new Set(mine).size, 0),
-      doubled: heard.reduce((sum, mine) => sum + mine.length - new Set(mine).size, 0),
-      reordered: heard.reduce((sum, mine) => sum + mine.filter((n, i) => i > 0 && n < mine[i - 1]!).length, 0),
-      cuts: lines.reduce((sum, line) => sum + line.cuts.length, 0),
-      kills,
-      seconds: (performance.now() - from) / 1_000,
+      ...judge(
+        crowd.map(listener => listener.ears),
+        said,
+      ),
+      said: said.size,
+      troubles: {
+        ...troubles,
+        ...(Object.fromEntries(FATES.map(name => [name, befallen.reduce((sum, one) => sum + one[name], 0)])) as Record<
+          FateName,
+          number
+        >),
+      },
+      seconds: Math.round((performance.now() - from) / 100) / 10,
     }
   } finally {
-    await Promise.all(listeners.map(client => client.close()))
-    await Promise.all(lines.map(line => line.close()))
+    await Promise.all([publisher.close(), ...crowd.map(listener => listener.client.close())])
+    await Promise.all([line.close(), ...crowd.map(listener => listener.way.close())])
     await server.end()
+    closeDocument()
   }
 }
 
-/** A line breaks: at once, in the midst of what comes next, or it stands still for a while. */
-function break_(line: TroubledProxy, random: (below: number) => number): void {
-  const fate = random(4)
-  if (fate < 3) line.cut((['idle', 'half', 'whole'] as const)[fate])
-  else {
-    line.set('stall')
-    setTimeout(() => line.set('none'), random(300))
-  }
-}
+/** One client behind a line of its own, whose clock may be set. */
+class Listener {
+  readonly ears: Ears = { heard: [], gaps: new Set() }
+  isOver = false
+  /** How far its clock has been set forward, ms. A client's clock does not go back, whatever is done to the system's (surroundings.ts). */
+  ahead = 0
+  readonly client: Client
 
-class Server {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'perihelion-faults-'))
-  readonly #kind: Kind
-  #child: ChildProcess | null = null
-  #port = '0'
-
-  constructor(kind: Kind) {
-    this.#kind = kind
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.#port}/cometd`
+  private constructor(
+    readonly way: TroubledProxy,
+    readonly draw: () => Fate,
+    { ack, replay }: Way,
+    i: number,
+  ) {
+    const around = nodeSurroundings()
+    const skewed = { ...around, now: () => around.now() + this.ahead }
+    const transports = TRANSPORTS[i % TRANSPORTS.length]
+    this.client = new Client(way.url, { ...OPTIONS, transports, ack, lasting: replay }, skewed)
+    this.client.on('gap', () => this.ears.gaps.add(this.ears.heard.length))
   }
 
+  static async open(server: Server, way: Way, { seed, messages }: Plan, i: number): Promise<Listener> {
+    return new Listener(await TroubledProxy.open(server.url), fatesOf(generator(seed + 1 + i), messages), way, i)
+  }
+
+  /** Its line begins to fail once it has subscribed. */
   async start(): Promise<void> {
-    // with replay sessions may be lost as well
-    const times =
-      this.#kind === 'memory' ? ['--timeout', '500', '--max-interval', '200'] : ['--timeout', '5000', '--max-interval', '60000']
-    const flags = ['serve', '--port', this.#port, '--trusted', '--trust-client-session', ...times]
-    const rules = this.#kind === 'memory' || this.#kind === 'disk' ? { history: { messages: 1_000_000, age: 3_600_000 } } : {}
-    const config = join(this.#folder, 'config.yaml')
-    const disk = this.#kind === 'disk' ? { historyDir: join(this.#folder, 'history') } : {}
-    writeFileSync(config, JSON.stringify({ ...disk, channels: { '/k/**': rules } }))
-    const child = spawn(process.execPath, [CLI, ...flags, '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
-    this.#child = child
-    for await (const line of createInterface({ input: child.stdout })) {
-      const [, port] = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(line) ?? []
-      if (port === undefined) continue
-      this.#port = port
-      child.stdout.resume()
-      return
+    const { ready } = this.client.subscribe<Said>(CHANNEL, ({ data }) => {
+      if (data.n === OVER) this.isOver = true
+      else this.ears.heard.push(data.n)
+    })
+    await this.client.connect()
+    await ready
+    this.way.doom(this.draw)
+    this.way.cut()
+  }
+}
+
+/** One after the other, each after so many bytes that a client with all messages has a few. */
+function fatesOf(random: (below: number) => number, messages: number): () => Fate {
+  return () => {
+    const from = random(2) === 0 ? 'client' : 'server'
+    return {
+      name: FATES[random(FATES.length)]!,
+      from,
+      bytes: 100 + random(messages * (from === 'client' ? 5 : 40)),
+      ms: random(LONGEST_STALL),
     }
-    throw new Error('the server did not start')
   }
+}
 
-  async kill(): Promise<void> {
-    const child = this.#child!
-    const ended = new Promise(resolve => child.once('exit', resolve))
-    child.kill('SIGKILL')
-    await ended
-  }
-
-  async end(): Promise<void> {
-    await this.kill()
-    rmSync(this.#folder, { recursive: true, force: true })
-  }
+function serverOf({ replay, onDisk, patience }: Way): Server {
+  const flags = ['--timeout', patience < 1_000 ? '500' : '5000', '--max-interval', `${patience}`]
+  // longer than any clock is set forward
+  const rule = replay ? { history: { messages: 1_000_000, age: 30 * 24 * HOUR * 1_000 } } : {}
+  return new Server({ flags, rule, onDisk })
 }
 
 function pause(ms: number): Promise<void> {
