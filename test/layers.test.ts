@@ -79,3 +79,10 @@ t.test('examples use only what lib/index.ts names', t => {
     )
   t.end()
 })
+
+t.test('what docs/delivery.md says is shown by a test that exists', t => {
+  const rows = [...readFileSync('docs/delivery.md', 'utf8').matchAll(/^\| .+ \| .+ \| `(test\/.+?)` \| (.+) \|$/gm)]
+  t.ok(rows.length > 20)
+  for (const [, file, title] of rows) t.ok(readFileSync(file!, 'utf8').includes(`'${title}'`), `${file}: ${title}`)
+  t.end()
+})

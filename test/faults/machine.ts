@@ -14,7 +14,6 @@ type Signal = 'SIGKILL' | 'SIGTERM'
 
 /** One way of delivery. */
 interface Way {
-  readonly promise: string
   readonly ack: boolean
   readonly replay: boolean
   readonly onDisk: boolean
@@ -26,34 +25,13 @@ interface Way {
   readonly saysAgain: boolean
 }
 
+/** What each promises is in faults.test.ts. */
 export const ways = {
-  plain: {
-    promise: 'without an extension: in order, at most once',
-    ...{
-      ack: false,
-      replay: false,
-      onDisk: false,
-      patience: 60_000,
-      ends: ['SIGKILL', 'SIGTERM'],
-      saysAgain: false,
-    },
-  },
-  ack: {
-    promise: 'ack: exactly once while the session lives, and over stops with a session store',
-    ...{ ack: true, replay: false, onDisk: false, patience: 60_000, ends: ['SIGTERM'], saysAgain: false },
-  },
-  memory: {
-    promise: 'replay of a history in memory: exactly once, also when sessions are lost',
-    ...{ ack: true, replay: true, onDisk: false, patience: 200, ends: [], saysAgain: true },
-  },
-  told: {
-    promise: 'the same when the server dies: at most once, and what is missing is told',
-    ...{ ack: true, replay: true, onDisk: false, patience: 200, ends: ['SIGKILL', 'SIGTERM'], saysAgain: false },
-  },
-  disk: {
-    promise: 'replay of a history on disk: exactly once',
-    ...{ ack: true, replay: true, onDisk: true, patience: 5_000, ends: ['SIGKILL', 'SIGTERM'], saysAgain: true },
-  },
+  plain: { ack: false, replay: false, onDisk: false, patience: 60_000, ends: ['SIGKILL', 'SIGTERM'], saysAgain: false },
+  ack: { ack: true, replay: false, onDisk: false, patience: 60_000, ends: ['SIGTERM'], saysAgain: false },
+  memory: { ack: true, replay: true, onDisk: false, patience: 200, ends: [], saysAgain: true },
+  told: { ack: true, replay: true, onDisk: false, patience: 200, ends: ['SIGKILL', 'SIGTERM'], saysAgain: false },
+  disk: { ack: true, replay: true, onDisk: true, patience: 5_000, ends: ['SIGKILL', 'SIGTERM'], saysAgain: true },
 } as const satisfies Record<string, Way>
 export type WayName = keyof typeof ways
 
@@ -96,6 +74,8 @@ const OPTIONS: Options = {
 const FATES = Object.keys(fates) as FateName[]
 const LONGEST_TEXT = 200
 const LONGEST_STALL = 400
+/** There and back it is less than any patience, or nobody would ever keep a session. */
+const LONGEST_DELAY = 80
 const HOUR = 3_600
 /** Number of what is said when all trouble is over. */
 const OVER = -1
@@ -215,11 +195,12 @@ class Listener {
 function fatesOf(random: (below: number) => number, messages: number): () => Fate {
   return () => {
     const from = random(2) === 0 ? 'client' : 'server'
+    const name = FATES[random(FATES.length)]!
     return {
-      name: FATES[random(FATES.length)]!,
+      name,
       from,
       bytes: 100 + random(messages * (from === 'client' ? 5 : 40)),
-      ms: random(LONGEST_STALL),
+      ms: random(name === 'delay' ? LONGEST_DELAY : LONGEST_STALL),
     }
   }
 }
