@@ -206,7 +206,9 @@ function fatesOf(random: (below: number) => number, messages: number): () => Fat
 }
 
 function serverOf({ replay, onDisk, patience }: Way): Server {
-  const flags = ['--timeout', patience < 1_000 ? '500' : '5000', '--max-interval', `${patience}`]
+  // Without it two responses of long-polling may cross, as CometD's may.
+  const order = '--meta-connect-deliver-only'
+  const flags = ['--timeout', patience < 1_000 ? '500' : '5000', '--max-interval', `${patience}`, order]
   // longer than any clock is set forward
   const rule = replay ? { history: { messages: 1_000_000, age: 30 * 24 * HOUR * 1_000 } } : {}
   return new Server({ flags, rule, onDisk })
