@@ -12,6 +12,10 @@ export interface Place {
   readonly epoch: string
 }
 
+const MOST_LOSSES = 20
+/** HTTP's status, WebSocket's close code. */
+const TOO_LONG = /\b(?:413|1009)\b/
+
 type Json = Readonly<Record<string, unknown>>
 
 export class Memory {
@@ -24,6 +28,9 @@ export class Memory {
   readonly #passed = new Map<string, readonly [Place, number]>()
   /** What the server of this session can do. */
   #tellsPlaces = false
+  /** The message that was first in flight when the connection was lost last, and how often it was one after the other. */
+  #lost = ''
+  #losses = 0
   #dedupes = false
 
   /** @param publisher at random, known to nobody else: 22 to 64 letters, digits, `-`, `_` */
@@ -69,6 +76,16 @@ export class Memory {
     this.#open.clear()
     this.#tellsPlaces = typeof (ext['replay'] as { epoch?: unknown } | undefined)?.epoch === 'string'
     this.#dedupes = ext['dedupe'] === true
+  }
+
+  /**
+   * Whether the first message in flight is to be given up when the connection is lost: what the server says is too long for it,
+   * or what was first as often as that, as it may be what breaks the connection. Subscribes are asked for all the same.
+   */
+  isSpoiler({ id, channel }: { readonly id: string; readonly channel: string }, detail: string): boolean {
+    this.#losses = id === this.#lost ? this.#losses + 1 : 1
+    this.#lost = id
+    return this.knowsAgain(channel) && (this.#losses >= MOST_LOSSES || TOO_LONG.test(detail))
   }
 
   /** Whether a publish may be said again when its fate is not known: the server does it once. */

@@ -27,7 +27,6 @@ type Event = 'start' | 'resume' | 'welcome' | 'connect' | 'fail' | 'forget' | 'l
 const ADVICE = { timeout: 60_000, interval: 0, maxInterval: 0 }
 const DAY = 86_400_000 // the longest advice that is believed
 const SAMPLES = 10 // timesync, as CometD averages
-const MOST_TRIES = 5 // of a publish: it may be what breaks the connection
 
 /** One message sent or to be sent. Nobody waits for `restore` and `disconnect`, our own, and `done`, a call answered early. */
 interface Entry {
@@ -41,8 +40,6 @@ interface Entry {
   readonly ext: string
   session: number
   again: boolean
-  /** How often it was lost on the way. */
-  tries: number
   by: number
 }
 
@@ -335,7 +332,6 @@ export class ClientHalf {
       ext: JSON.stringify(record(ext)),
       session: 0,
       again: false,
-      tries: 0,
       by: 0,
     }
   }
@@ -638,8 +634,8 @@ export class ClientHalf {
   }
 
   /** Whether it is asked for until the server has answered: subscriptions do not end with a connection, nor publishes that the server knows again. */
-  #lasts({ channel, channels, tries }: Entry): boolean {
-    return channels.length > 0 ? this.#options.restore : tries < MOST_TRIES && this.#memory?.knowsAgain(channel) === true
+  #lasts({ channel, channels }: Entry): boolean {
+    return channels.length > 0 ? this.#options.restore : this.#memory?.knowsAgain(channel) === true
   }
 
   /** Back to its place in the order of ids. */
@@ -664,11 +660,12 @@ export class ClientHalf {
       this.#openBy = NEVER
     }
     const leaving = this.#state === 'disconnecting'
+    const [first] = lost
+    const spoiler = first && this.#memory?.isSpoiler(first, detail) === true ? first : null
     const ended: Entry[] = []
     for (const entry of lost) {
-      entry.tries++
       if (entry.role === 'restore') this.#restore = true
-      else if (this.#lasts(entry) && !leaving) this.#requeue(entry)
+      else if (this.#lasts(entry) && !leaving && entry !== spoiler) this.#requeue(entry)
       else ended.push(entry)
     }
     if (whole || beating) {

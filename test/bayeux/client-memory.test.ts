@@ -54,6 +54,22 @@ t.test('a publish has a key, which the application may give itself; what ends at
   t.end()
 })
 
+t.test(
+  'what is too long for the server is given up at once, what is first in flight whenever the connection breaks after a while',
+  t => {
+    const memory = able()
+    const lost = (id: string, detail = '', channel = '/a') => memory.isSpoiler({ id, channel }, detail)
+    t.ok(lost('1', 'HTTP 413'))
+    t.ok(lost('2', 'WebSocket closed: 1009 too big'))
+    t.notOk(lost('3', 'HTTP 502'))
+    for (let n = 0; n < 18; n++) t.notOk(lost('3'))
+    t.ok(lost('3'))
+    for (let n = 0; n < 30; n++) t.notOk(lost(String(n % 2)), 'there is progress')
+    for (let n = 0; n < 30; n++) t.notOk(lost('9', 'HTTP 413', '/meta/subscribe'))
+    t.end()
+  },
+)
+
 t.test('a subscription goes on behind the last message; without one as the application wishes, else with new ones', t => {
   const memory = able()
   const { fresh, begun, gaps } = hearing(memory)
