@@ -16,6 +16,7 @@ import {
   type Retention,
 } from '../../bayeux/index.js'
 import { randomId } from '../id.js'
+import { channelOf, encode, jsonOf, timeOf } from './layout.js'
 import { lock, unlock } from './lock.js'
 import { isAsLeft, noteLeft, verify } from './verify.js'
 
@@ -38,8 +39,6 @@ const END = Number.MAX_SAFE_INTEGER
 /** Removals that may be under way when there is another; more of them might all be done in one turn. */
 const MOST_REMOVALS = 1
 const NOTHING = Buffer.alloc(0)
-const TIME_BYTES = 8
-const LENGTH_BYTES = 2
 
 interface Kept {
   readonly name: ChannelName
@@ -469,8 +468,7 @@ export class LmdbHistory implements History {
   }
 
   #decoded(position: number, value: Buffer): Entry {
-    const json = value.toString('utf8', TIME_BYTES + LENGTH_BYTES + value.readUInt16BE(TIME_BYTES))
-    return { position, channel: channelOf(value), json, at: timeOf(value) - this.#ahead }
+    return { position, channel: channelOf(value), json: jsonOf(value), at: timeOf(value) - this.#ahead }
   }
 }
 
@@ -488,30 +486,10 @@ function nameOf(channel: string): ChannelName {
   return parseChannel(channel, Number.POSITIVE_INFINITY, false)!
 }
 
-/** Time, length of the channel, channel, JSON. */
-function encode(channel: string, json: string, at: number): Buffer {
-  const length = Buffer.byteLength(channel)
-  const value = Buffer.allocUnsafe(TIME_BYTES + LENGTH_BYTES + length + Buffer.byteLength(json))
-  value.writeDoubleBE(at, 0)
-  value.writeUInt16BE(length, TIME_BYTES)
-  value.write(channel, TIME_BYTES + LENGTH_BYTES)
-  value.write(json, TIME_BYTES + LENGTH_BYTES + length)
-  return value
-}
-
 /** LMDB would refuse it, and with it the whole transaction. */
 function isTooLong({ channel, key }: Pending): boolean {
   const length = Math.max(channel.length, key?.length ?? 0)
   return length * 3 > LONGEST && Math.max(Buffer.byteLength(channel), Buffer.byteLength(key ?? '')) > LONGEST
-}
-
-function timeOf(value: Buffer): number {
-  return value.readDoubleBE(0)
-}
-
-function channelOf(value: Buffer): string {
-  const from = TIME_BYTES + LENGTH_BYTES
-  return value.toString('utf8', from, from + value.readUInt16BE(TIME_BYTES))
 }
 
 function unusable(directory: string, cause: unknown): BayeuxError {

@@ -1,10 +1,10 @@
 // Reads all of the history in the directory of its argument. What is damaged ends this process, one way or another.
 
 import { type Key, open } from 'lmdb'
+import { jsonOf } from './layout.js'
 
 /** Beside the entries and their index. */
 const OTHERS = ['floors', 'keys', 'key-times', 'meta']
-const HEAD_BYTES = 10
 
 try {
   const env = open({ path: process.argv[2]!, maxDbs: 8, readOnly: true })
@@ -21,7 +21,7 @@ try {
     if (count !== entryCount) throw new Error(`${count} of ${entryCount} ${name} are left`)
     return count
   }
-  const entries = read('entries', value => JSON.parse(value.toString('utf8', HEAD_BYTES + value.readUInt16BE(HEAD_BYTES - 2))))
+  const entries = read('entries', value => JSON.parse(jsonOf(value)))
   const places = read('index', () => {})
   if (entries !== places) throw new Error(`there are ${entries} entries and places of ${places}`)
   for (const name of OTHERS) read(name, () => {})
