@@ -201,8 +201,8 @@ export class TroubledProxy {
     const pass = (bytes: Buffer): void => (from === 'client' ? this.#up(pair, bytes) : this.#down(pair, bytes))
     switch (fate.name) {
       case 'reset':
-        pair.near.resetAndDestroy()
-        pair.far.resetAndDestroy()
+        reset(pair.near)
+        reset(pair.far)
         this.#pairs.delete(pair)
         return true
       case 'cut':
@@ -233,7 +233,7 @@ export class TroubledProxy {
     near.unref()
     near.on('error', () => {}) // 'close' follows
     if (this.#trouble === 'shut') {
-      near.resetAndDestroy()
+      reset(near)
       return
     }
     const far = connect({ ...this.#target, noDelay: true })
@@ -375,4 +375,10 @@ function complete(bytes: Buffer): boolean {
   const [, length] = /\r\ncontent-length: *(\d+)/i.exec(head) ?? []
   if (length !== undefined) return bytes.length >= end + Number(length)
   return !/\r\ntransfer-encoding: *chunked/i.test(head) || bytes.subarray(end).toString('latin1').endsWith('0\r\n\r\n')
+}
+
+/** Node hangs at its end when a socket is reset while it is being shut: such a one is only destroyed. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
