@@ -2,8 +2,8 @@
 //
 // Knows: what is negotiated for it, what is said of it in messages, which messages are new to which subscription, when something is missing.
 // Does not know: sessions, transports, when something is said again (client.ts); what the server keeps (replay.ts, dedupe.ts).
-// Always true: a place is that of a message which was given to the application, or is about to be; what comes before the reply to a subscribe is not
-// for that subscription, as it may have been sent before it was made.
+// Always true: a place is that of a message which was given to the application, or is about to be; what comes before the reply to the last subscribe is
+// not for that subscription, as it may have been sent before it was made.
 // Source: guarantees G4 and G5; docs/delivery.md.
 
 /** Of one message: `id` grows over all channels of one life of the history, which is its `epoch`. */
@@ -18,10 +18,27 @@ const TOO_LONG = /\b(?:413|1009)\b/
 
 type Json = Readonly<Record<string, unknown>>
 
+/** What is told to the server, as it is told. `restore`: the client asks by itself, for a subscription that there was. */
+interface Telling {
+  readonly id: string
+  readonly channel: string
+  /** Of a subscribe or unsubscribe. */
+  readonly channels: readonly string[]
+  /** JSON. */
+  readonly ext: string
+  readonly role: string
+}
+
 export class Memory {
-  readonly #publisher: string
+  /** Of the keys: each page has its own, also where it goes on with the session of another. */
+  readonly #mark: string
+  #publisher: string
   /** By channel or pattern as it is subscribed to; null: not known yet, where the present is. */
   #places = new Map<string, Place | null>()
+  /** Where it is asked to begin, not answered yet; its place is null. */
+  readonly #wishes = new Map<string, unknown>()
+  /** The last subscribe. */
+  readonly #asked = new Map<string, string>()
   /** Subscriptions that the server has answered in this session, and with which connect reply their messages begin. */
   readonly #open = new Map<string, number>()
   /** The last message that came before that answer, and with which connect reply. */
@@ -35,15 +52,17 @@ export class Memory {
 
   /** @param publisher at random, known to nobody else: 22 to 64 letters, digits, `-`, `_` */
   constructor(publisher: string) {
-    this.#publisher = publisher
+    this.#publisher = this.#mark = publisher
   }
 
   /** What a page that is loaded after this one needs. */
   save(): Json {
-    return { places: Object.fromEntries(this.#places), told: this.#tellsPlaces, dedupes: this.#dedupes }
+    const publisher = this.#publisher
+    return { publisher, places: Object.fromEntries(this.#places), told: this.#tellsPlaces, dedupes: this.#dedupes }
   }
 
   restore(saved: Json): void {
+    this.#publisher = String(saved['publisher'] ?? this.#mark)
     this.#places = new Map(Object.entries((saved['places'] ?? {}) as Record<string, Place | null>))
     this.#tellsPlaces = saved['told'] === true
     this.#dedupes = saved['dedupes'] === true
@@ -51,19 +70,28 @@ export class Memory {
 
   /** The application has closed: it begins anew. */
   clear(): void {
-    this.#places.clear()
-    this.#open.clear()
+    for (const all of this.#all()) all.clear()
   }
 
-  /** Where a subscription is, which is remembered from now on; null: not known yet. */
+  /** Where a subscription is; null: not known yet. */
   placeOf(name: string): Place | null {
-    const place = this.#places.get(name) ?? null
-    this.#places.set(name, place)
-    return place
+    return this.#places.get(name) ?? null
+  }
+
+  /** A subscription is remembered from now on; what comes before the reply is not for it. @param id of the subscribe */
+  ask(name: string, id: string): void {
+    this.#places.set(name, this.placeOf(name))
+    this.#asked.set(name, id)
+    this.#open.delete(name)
+    this.#passed.delete(name)
   }
 
   forget(name: string): void {
-    for (const all of [this.#places, this.#open, this.#passed]) all.delete(name)
+    for (const all of this.#all()) all.delete(name)
+  }
+
+  #all() {
+    return [this.#places, this.#wishes, this.#asked, this.#open, this.#passed]
   }
 
   /** What a handshake asks for, in its `ext`. */
@@ -93,32 +121,49 @@ export class Memory {
     return this.#dedupes && !/^\/(?:meta|service)\//.test(channel)
   }
 
-  /** The `ext` of a publish, or of a subscribe: behind the last message, without one where the application wishes, else with new messages. JSON. */
-  extended(text: string, id: string, channel: string, names: readonly string[]): string {
+  /** Its `ext` as JSON: of a publish with a key, of a subscribe with the places where it begins. */
+  extended({ id, channel, channels, ext: text, role }: Telling): string {
     const ext = JSON.parse(text) as Json
-    if (this.knowsAgain(channel)) return JSON.stringify({ dedupe: { key: `${this.#publisher} ${id}` }, ...ext })
+    if (this.knowsAgain(channel)) return JSON.stringify({ dedupe: { key: `${this.#mark} ${id}` }, ...ext })
+    if (channel === '/meta/unsubscribe') for (const name of channels) this.forget(name) // a subscribe may have been told behind `forget`
     if (!this.#tellsPlaces || channel !== '/meta/subscribe') return text
-    const wish = ext['replay'] as Json | undefined
-    const starts = names.map(name => {
-      this.#open.delete(name)
-      this.#passed.delete(name)
-      return [name, this.placeOf(name) ?? wish?.[name] ?? { now: true }]
+    const wishes = ext['replay'] as Json | undefined
+    const starts = channels.map(name => {
+      this.ask(name, id)
+      return [name, this.#startOf(name, wishes?.[name], role !== 'restore')]
     })
     return JSON.stringify({ ...ext, replay: Object.fromEntries(starts) })
   }
 
   /**
-   * The reply to a subscribe tells where each begins. `gap` is told those before which something is missing.
+   * Behind the last message, or where the application wishes if that is farther back; without both with new messages.
+   *
+   * @param isNew the application subscribes, and so gets what is retained, too
+   */
+  #startOf(name: string, wish: unknown, isNew: boolean): unknown {
+    const place = this.placeOf(name)
+    const known = place ?? this.#wishes.get(name)
+    const start = known === -2 || (isPlace(known) && isPlace(wish) && isBehind(known, wish)) ? known : (wish ?? known)
+    if (start !== undefined && start !== place) {
+      this.#wishes.set(name, start)
+      this.#places.set(name, null)
+    }
+    return isNew && start && start === place ? { ...place, retained: true } : (start ?? { now: true })
+  }
+
+  /**
+   * The reply to a subscribe tells where each begins, if it is the last. `gap` is told those before which something is missing.
    *
    * @returns those that are to be asked for again: their messages came before the reply, as over HTTP they may
    */
-  begun(names: readonly string[], ext: Json, gap: (name: string) => void): readonly string[] {
-    return names.filter(name => {
+  begun({ id, channels }: Pick<Telling, 'id' | 'channels'>, ext: Json, gap: (name: string) => void): readonly string[] {
+    return channels.filter(name => {
+      if (this.#asked.get(name) !== id) return false
       const told = (ext['replay'] as Json | undefined)?.[name]
       const whole = (told as { recovered?: unknown } | undefined)?.recovered !== false
-      const before = this.#places.get(name)
-      if (before && !whole) gap(name)
-      if (isPlace(told) && !(before && whole)) this.#places.set(name, { id: told.id, epoch: told.epoch })
+      if (!whole) gap(name)
+      if (isPlace(told) && !(this.placeOf(name) && whole)) this.#places.set(name, { id: told.id, epoch: told.epoch })
+      this.#wishes.delete(name)
       const since = Number((told as { ack?: unknown } | undefined)?.ack ?? 0)
       const [passed, batch] = this.#passed.get(name) ?? []
       const overtaken = passed && isPlace(told) && batch! >= since && !isBehind(passed, told)

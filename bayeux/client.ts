@@ -341,8 +341,9 @@ export class ClientHalf {
     return this.#draft({ channel: '/meta/subscribe', subscription: channel }, [channel], 'restore')
   }
 
-  #text({ id, channel, channels, body, ext }: Entry): string {
-    const told = this.#memory?.extended(ext, id, channel, channels) ?? ext
+  #text(entry: Entry): string {
+    const { body, ext } = entry
+    const told = this.#memory?.extended(entry) ?? ext
     return told === '{}' ? body : `${body.slice(0, -1)},"ext":${told}}`
   }
 
@@ -351,7 +352,10 @@ export class ClientHalf {
     const entry = this.#draft(message, channels, role)
     for (const channel of channels) {
       if (entry.channel === '/meta/unsubscribe') this.#forget(channel)
-      else if (this.#wanted.get(channel) !== '') this.#wanted.set(channel, entry.id)
+      else {
+        if (this.#wanted.get(channel) !== '') this.#wanted.set(channel, entry.id)
+        this.#memory?.ask(channel, entry.id)
+      }
     }
     this.#queue.push(entry)
     this.#pump(now)
@@ -561,7 +565,7 @@ export class ClientHalf {
         this.#calls.set(entry.id, entry)
       } else this.#settle(entry, ok ? null : 'REFUSED', reply)
       if (ok)
-        for (const name of this.#memory?.begun(entry.channels, record(reply.ext), gone => this.#sink.gap?.(gone, 0)) ?? [])
+        for (const name of this.#memory?.begun(entry, record(reply.ext), gone => this.#sink.gap?.(gone, 0)) ?? [])
           this.#queue.push(this.#restoreOf(name))
     }
     const reconnect = this.#heed(reply)

@@ -36,6 +36,8 @@ export interface Start {
   readonly whole: boolean
   /** With new messages, so with what is retained. */
   readonly present?: boolean
+  /** What is retained is wanted also where it was heard before, as by a page that is loaded anew. */
+  readonly retained?: boolean
 }
 
 /** A start, and the channel as the client wrote it beside its place. */
@@ -117,7 +119,7 @@ export function startOf(core: Core, history: History, name: ChannelName, place: 
   if (typeof at === 'number' && Number.isFinite(at)) return behind(history.before(at))
   if (typeof epoch !== 'string') return null
   if (epoch !== history.epoch) return { after: least, whole: false } // all of this history is new to it
-  return isPosition(id, core) ? behind(id) : null
+  return isPosition(id, core) ? { ...behind(id), retained: place['retained'] === true } : null
 }
 
 function isPosition(value: unknown, { published }: Core): value is number {
@@ -145,8 +147,8 @@ export function beginReplay(
   if (history === null || channel.kind !== 'broadcast') return
   const before = session.replays?.find(replay => replay.channel === channel)
   if (before !== undefined) finish(session, before) // begun anew
-  if (start === undefined || (isNew && start.present === true))
-    giveRetained(core, session, history, channel, now, start === undefined)
+  if (start === undefined || (isNew && start.present === true) || start.retained === true)
+    giveRetained(core, session, history, channel, now, start)
   if (start !== undefined && session.form === 'own') {
     const told = (reply.ext?.['replay'] ?? {}) as Json
     const { after: id, whole: recovered, written } = start
@@ -313,8 +315,19 @@ export function isReplaying(session: Session, channel: Channel): boolean {
   return session.replays!.some(replay => covers(replay.channel, channel))
 }
 
-/** The newest go into what room there is. @param placed with their places; without, they stand before the place where the subscription begins */
-function giveRetained(core: Core, session: Session, history: History, channel: Channel, now: number, placed: boolean): void {
+/**
+ * The newest go into what room there is.
+ *
+ * @param start where the subscription begins: what is retained stands before it, and comes without its place
+ */
+function giveRetained(
+  core: Core,
+  session: Session,
+  history: History,
+  channel: Channel,
+  now: number,
+  start: NamedStart | undefined,
+): void {
   const [, room] = roomOf(core, session)
   const most = Math.min(MOST_RETAINED, Math.ceil(core.options.maxQueue / 2))
   const isRetained = (name: ChannelName): boolean => core.tree.rules.settingsOf(name).retain
@@ -327,8 +340,9 @@ function giveRetained(core: Core, session: Session, history: History, channel: C
   }
   for (const entry of entries.slice(from)) {
     const name = nameOf(entry.channel)
-    if (session.replays?.some(replay => replay.after < entry.position && covers(replay.channel, name)) === true) continue // it comes to it that way
-    deliver(core, session, core.shared.of(entry, placed ? session.form : 'unplaced', history.epoch), now)
+    if (start !== undefined && entry.position > start.after) continue // it comes to it by replay
+    if (session.replays?.some(replay => replay.after < entry.position && covers(replay.channel, name)) === true) continue // so here
+    deliver(core, session, core.shared.of(entry, start === undefined ? session.form : 'unplaced', history.epoch), now)
   }
 }
 

@@ -77,7 +77,6 @@ export class Hub {
         return link.endBatch()
       case 'subscribe':
         // What one tab wants of the past comes to all, and each passes over what it has heard.
-        if (wish[3]?.['ext'] !== undefined && this.#isWanted(wish[2])) link.unsubscribe(wish[2])
         tab.wanted.add(wish[2])
         return this.#send(tab, wish[1], () => link.subscribe(wish[2], wish[3]))
       case 'unsubscribe':

@@ -137,7 +137,8 @@ export class SharedLine implements Line {
   /** Subscribes again, behind what this tab has heard. */
   #resume(channel: string): void {
     const place = this.#memory.placeOf(channel)
-    this.#say(['subscribe', this.#number(), channel, place === null ? undefined : { ext: { replay: { [channel]: place } } }])
+    const number = this.#number()
+    this.#ask(number, ['subscribe', number, channel, place === null ? undefined : { ext: { replay: { [channel]: place } } }])
   }
 
   start(): void {
@@ -156,8 +157,6 @@ export class SharedLine implements Line {
   subscribe(channel: string, extra?: Extra): string | null {
     usableChannels(channel)
     this.#wanted.add(channel)
-    this.#memory.placeOf(channel)
-    this.#memory.begun([channel], {}, () => {}) // what the worker tells is for it
     return this.#send(number => ['subscribe', number, channel, extra])
   }
 
@@ -273,6 +272,7 @@ export class SharedLine implements Line {
   }
 
   #ask(number: string, wish: Wish): void {
+    if (wish[0] === 'subscribe') this.#memory.ask(wish[2], number)
     if (this.#alone === null) this.#pending.set(number, wish)
     if (this.#batches > 0) this.#batch.push(wish)
     else this.#say(wish)
@@ -307,6 +307,7 @@ export class SharedLine implements Line {
       case 'gap':
         return on.gap?.(news[1], news[2])
       case 'settled':
+        this.#began(news[1], news[3])
         this.#pending.delete(news[1])
         return on.settled(news[1], news[2], news[3])
       case 'unrestored':
@@ -322,6 +323,13 @@ export class SharedLine implements Line {
       case 'token':
         void this.#tellToken()
     }
+  }
+
+  /** The worker has told of gaps by itself. */
+  #began(number: string, reply: PeerMessage | null): void {
+    const wish = this.#pending.get(number)
+    if (wish?.[0] === 'subscribe')
+      this.#memory.begun({ id: number, channels: [wish[2]] }, (reply && extOf(reply)) ?? {}, () => {})
   }
 
   #deliver(delivery: PeerMessage, told: readonly string[]): void {

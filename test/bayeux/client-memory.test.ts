@@ -16,9 +16,13 @@ function able(ext: object = ABLE): Memory {
   return memory
 }
 
-const asked = (memory: Memory, names: string[], ext = {}) =>
-  JSON.parse(memory.extended(JSON.stringify(ext), '7', '/meta/subscribe', names))
-const said = (memory: Memory, channel: string, ext = {}) => JSON.parse(memory.extended(JSON.stringify(ext), '7', channel, []))
+/** What is said in a message with the id 7. */
+const told = (memory: Memory, channel: string, channels: string[], ext: object, role: string) =>
+  JSON.parse(memory.extended({ id: '7', channel, channels, ext: JSON.stringify(ext), role }))
+/** By the client itself; `subscribed`: by the application. */
+const asked = (memory: Memory, names: string[], ext = {}) => told(memory, '/meta/subscribe', names, ext, 'restore')
+const subscribed = (memory: Memory, names: string[], ext = {}) => told(memory, '/meta/subscribe', names, ext, 'plain')
+const said = (memory: Memory, channel: string, ext = {}) => told(memory, channel, [], ext, 'plain')
 const at = (id: number, epoch = 'e') => ({ replay: { id, epoch } })
 
 t.test('a server that cannot is asked for nothing in later messages', t => {
@@ -42,7 +46,7 @@ function hearing(memory: Memory) {
     fresh: (channel: string, ext: Record<string, unknown>, batch = Number.POSITIVE_INFINITY) =>
       memory.fresh(coveringNames(channel), ext, batch),
     begun: (name: string, id: number, epoch = 'e', recovered = true, more = {}) =>
-      memory.begun([name], { replay: { [name]: { id, epoch, recovered, ...more } } }, gap),
+      memory.begun({ id: '7', channels: [name] }, { replay: { [name]: { id, epoch, recovered, ...more } } }, gap),
   }
 }
 
@@ -83,7 +87,7 @@ t.test('a subscription goes on behind the last message; without one as the appli
   t.strictSame(fresh('/a', at(6)), ['/a'])
   t.strictSame(fresh('/a', at(6)), [], 'once')
   t.equal(fresh('/c', at(6)), null, 'what nobody has subscribed to is the caller’s to judge')
-  t.strictSame(asked(memory, ['/a'], { replay: { '/a': -2 } }), { replay: { '/a': { id: 6, epoch: 'e' } } })
+  t.strictSame(asked(memory, ['/a']), { replay: { '/a': { id: 6, epoch: 'e' } } })
   memory.forget('/a')
   t.strictSame(asked(memory, ['/a']), { replay: { '/a': { now: true } } })
   memory.clear()
@@ -97,8 +101,8 @@ t.test('something is missing where a subscription that had a place could not be 
   const { fresh, begun, gaps } = hearing(memory)
   asked(memory, ['/a', '/b'])
   begun('/a', 5, 'e', false)
-  memory.begun(['/b', '/c'], { replay: { '/b': 'nonsense' } }, t.fail)
-  t.strictSame(gaps(), [], 'nothing was heard before')
+  t.strictSame(gaps(), ['/a'], 'also where it was to begin behind a place that the application has kept')
+  memory.begun({ id: '7', channels: ['/b', '/c'] }, { replay: { '/b': 'nonsense' } }, t.fail)
   fresh('/a', at(9))
   asked(memory, ['/a'])
   begun('/a', 0, 'f', false)
@@ -147,6 +151,61 @@ t.test('with acks the number of the connect reply says what was sent before the 
   t.end()
 })
 
+t.test('the application’s wish counts where it is farther back, until it is answered, and then the place', t => {
+  const kept = at(4).replay
+  const rows: [wish: unknown, start: unknown][] = [
+    [-2, -2],
+    [{ at: 1 }, { at: 1 }],
+    [kept, kept],
+    [at(8).replay, at(6).replay],
+    [at(3, 'd').replay, at(3, 'd').replay],
+  ]
+  for (const [wish, start] of rows) {
+    const memory = able()
+    const { begun, fresh } = hearing(memory)
+    asked(memory, ['/a'])
+    begun('/a', 6)
+    const { replay } = subscribed(memory, ['/a'], { replay: { '/a': wish } })
+    t.match(replay, { '/a': start })
+    t.match(asked(memory, ['/a']).replay, { '/a': start }, 'asked again in another session')
+    t.match(subscribed(memory, ['/a']).replay, { '/a': start }, 'one beside it does not hide it')
+    begun('/a', 2)
+    t.strictSame(fresh('/a', at(9)), ['/a'])
+    t.strictSame(asked(memory, ['/a']).replay, { '/a': at(9).replay })
+  }
+  const memory = able()
+  subscribed(memory, ['/a'], { replay: { '/a': -2 } })
+  t.strictSame(subscribed(memory, ['/a'], { replay: { '/a': kept } }).replay, { '/a': -2 })
+  t.end()
+})
+
+t.test('who subscribes to what is subscribed to gets what is retained, too', t => {
+  const memory = able()
+  subscribed(memory, ['/a'])
+  hearing(memory).begun('/a', 6)
+  t.strictSame(subscribed(memory, ['/a']).replay, { '/a': { id: 6, epoch: 'e', retained: true } })
+  t.strictSame(asked(memory, ['/a']).replay, { '/a': { id: 6, epoch: 'e' } })
+  t.end()
+})
+
+t.test('the reply to another subscribe than the last says nothing, nor one to what was unsubscribed meanwhile', t => {
+  const memory = able()
+  const { begun, fresh } = hearing(memory)
+  subscribed(memory, ['/a'])
+  memory.ask('/a', '8')
+  begun('/a', 6)
+  t.strictSame(fresh('/a', at(7)), [])
+  subscribed(memory, ['/a'])
+  memory.forget('/a')
+  begun('/a', 6)
+  t.strictSame(subscribed(memory, ['/a']).replay, { '/a': { now: true } })
+  subscribed(memory, ['/b'])
+  told(memory, '/meta/unsubscribe', ['/b'], {}, 'plain')
+  begun('/b', 6)
+  t.strictSame(memory.save()['places'], { '/a': null })
+  t.end()
+})
+
 t.test('a page that is loaded anew goes on with what the one before knew; what is broken is nothing', t => {
   const memory = able()
   asked(memory, ['/a', '/b'])
@@ -156,6 +215,12 @@ t.test('a page that is loaded anew goes on with what the one before knew; what i
   next.restore(JSON.parse(JSON.stringify(memory.save())))
   t.strictSame(asked(next, ['/a', '/b']), { replay: { '/a': { id: 6, epoch: 'e' }, '/b': { now: true } } })
   t.ok(next.knowsAgain('/a'))
+  t.match(next.greeting(), { dedupe: { publisher: PUBLISHER } }, 'to the server it is the same publisher in every later session')
+  t.match(
+    said(next, '/a'),
+    { dedupe: { key: 'another 7' } },
+    'but its keys are never those of the page before, which may come back',
+  )
   next.restore({})
   t.strictSame(asked(next, ['/a']), {})
   t.end()

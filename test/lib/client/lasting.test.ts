@@ -191,8 +191,10 @@ t.test('one that breaks every connection is given up after some tries, and holds
   for (const transport of ['websocket', 'long-polling'] as const) {
     const client = new Client(url, { ...OPTIONS, transports: [transport] })
     await client.connect()
-    await t.rejects(client.publish('/a', 'x'.repeat(3_000)), { name: 'ClientError' }, transport)
-    t.match(await client.publish('/a', 'short'), { successful: true })
+    const large = client.publish('/a', 'x'.repeat(3_000))
+    const behind = ['/a', '/b'].map(channel => client.publish(channel, 'short'))
+    await t.rejects(large, { name: 'ClientError' }, transport)
+    t.match(await Promise.all(behind), [{ successful: true }, { successful: true }], 'also in the same envelope')
     await client.close()
   }
 })

@@ -29,7 +29,7 @@ class Office {
   readonly world = new World(
     1,
     { timeout: 30_000, maxInterval: 120_000, trustClientSession: true },
-    { '/kept/**': { history: { messages: 100, age: 3_600_000 } } },
+    { '/kept/**': { history: { messages: 100, age: 3_600_000 } }, '/state/*': { retain: true } },
     new MemoryHistory({ messages: 1_000, bytes: 1e6 }),
   )
   /** What the worker has: the network is here. */
@@ -279,6 +279,51 @@ t.test('what a tab missed, or asks for of the past, comes to it alone, and once'
   two.page.tell('back')
   await office.pass()
   t.strictSame(two.heard, [1, 2, 3, 4], 'also in another session')
+})
+
+t.test('what a tab wants of the past is not heard by one that began later, nor lost by one that is behind', async t => {
+  const office = new Office(t)
+  office.publish('/kept/a', 1)
+  const one = await office.tab().up('/kept/a')
+  await office.pass()
+  const two = await office.tab().up()
+  two.client.subscribe('/kept/a', ({ data }) => two.heard.push(data), { from: 'all' })
+  await office.pass()
+  office.publish('/kept/a', 2)
+  await office.pass()
+  t.strictSame([one.heard, two.heard], [[2], [1, 2]])
+  const three = await office.tab().up('/kept/a') // has heard nothing, so has no place by a message
+  await office.pass()
+  one.page.tell('leave')
+  await office.pass()
+  office.publish('/kept/a', 3)
+  for (const tab of [two, three]) tab.page.tell('leave')
+  await office.pass()
+  t.strictSame(office.stats, { sessions: 0, subscriptions: 0 })
+  office.publish('/kept/a', 4)
+  for (const tab of [one, two, three]) tab.page.tell('back')
+  await office.pass()
+  office.publish('/kept/a', 5)
+  await office.pass()
+  t.strictSame(
+    [one.heard, two.heard, three.heard],
+    [
+      [2, 3, 4, 5],
+      [1, 2, 3, 4, 5],
+      [3, 4, 5],
+    ],
+    'all are back, in another session: each goes on where it was',
+  )
+})
+
+t.test('each tab gets what is retained', async t => {
+  const office = new Office(t)
+  office.publish('/state/a', 1)
+  const one = await office.tab().up('/state/a')
+  await office.pass()
+  const two = await office.tab().up('/state/a')
+  await office.pass()
+  t.strictSame([one.heard.at(-1), two.heard], [1, [1]])
 })
 
 /** Locks as the browser has them, for tabs that can be killed. */
