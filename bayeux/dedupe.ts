@@ -1,13 +1,13 @@
 // dedupe extension: a publish that is said again, since its fate was not known, is not done again.
 //
-// Knows: which keys were seen of whom, and what came of them.
+// Knows: which keys were seen of whom, and what came of them; what of `ext` is between one client and the server.
 // Does not know: the time but as an argument, how publishing is done (publish.ts), what a durable history remembers (history.ts).
 // Always true: a key belongs to one user, or to whoever knows the publisher's id; what was refused may be tried again.
 // Source: guarantee G5.
 
 import type { Core } from './core.js'
 import type { Exchange } from './exchange.js'
-import { extOf, isObject, type Json, type Message } from './message.js'
+import { extOf, isObject, type Message } from './message.js'
 import type { Reply } from './reply.js'
 import type { Session } from './session.js'
 
@@ -76,9 +76,14 @@ export function keyOf(session: Session, message: Message): string | false | null
   return user === null ? `p ${session.publisher} ${key}` : `u ${user} ${key}`
 }
 
-/** The message as its subscribers get it: the key is between publisher and server. */
-export function withoutKey(message: Message): Message {
-  const { dedupe: _dedupe, ...ext } = message.ext as Json
+/** What is said in `ext` between the server and one client: who could say it to others would be taken for the server. */
+const PRIVATE = ['dedupe', 'replay', 'dropped']
+
+/** The message as its subscribers get it: without key, and without what only the server says, such as where it is in a history. */
+export function withoutPrivate(message: Message): Message {
+  const ext = extOf(message)
+  if (ext === null || !PRIVATE.some(name => Object.hasOwn(ext, name))) return message
+  const left = Object.fromEntries(Object.entries(ext).filter(([name]) => !PRIVATE.includes(name)))
   const { ext: _ext, ...rest } = message
-  return Object.keys(ext).length === 0 ? rest : { ...rest, ext }
+  return Object.keys(left).length === 0 ? rest : { ...rest, ext: left }
 }

@@ -7,7 +7,7 @@
 
 import type { ChannelName } from './channel.js'
 import type { Core } from './core.js'
-import { keyOf, withoutKey } from './dedupe.js'
+import { keyOf, withoutPrivate } from './dedupe.js'
 import { deliver } from './delivery.js'
 import type { Exchange } from './exchange.js'
 import type { Retention } from './history.js'
@@ -49,7 +49,7 @@ export function publish(
     if (wasSaid(core, key, exchange, reply, now)) return reply
     core.keys.begin(key, core.options.dedupeWindow, core.options.maxDedupe, now)
   }
-  const own = key === null ? message : withoutKey(message)
+  const own = name.kind === 'service' ? message : withoutPrivate(message)
   const clean = filtered(core, channel, own)
   if (clean !== own && clean.data !== message.data)
     core.pacer.labour(session, MARKUP_COST * JSON.stringify(message.data).length, now)

@@ -154,3 +154,21 @@ t.test('who begins behind a place that is kept no more is told', async t => {
   await next.pass()
   t.strictSame([next.heard, next.gaps], [[4, 5, 6], [{ channel: '/few/a', dropped: 0 }]])
 })
+
+t.test('nobody but the server says where a message is, or what was dropped', async t => {
+  const victim = await new Rig().up()
+  victim.hear('/**')
+  await victim.pass()
+  await victim.publish('/kept/a', 1)
+  const { epoch } = victim.page.world.engine.server.history('/kept/a', 0, 1)
+  const attacker = await new Rig(new Page(victim.page.world)).up()
+  const ext = { replay: { id: 8e15, epoch }, dropped: 7, own: true }
+  for (const channel of ['/kept/a', '/state/a', '/other']) void attacker.client.publish(channel, 'bad', { ext })
+  await attacker.pass()
+  await victim.publish('/kept/a', 2)
+  t.strictSame([victim.heard, victim.gaps], [[1, 'bad', 'bad', 'bad', 2], []])
+  victim.expire()
+  await victim.publish('/kept/a', 3)
+  await victim.pass(5_000)
+  t.strictSame([victim.heard.at(-1), victim.gaps], [3, []])
+})
