@@ -16,6 +16,7 @@ import { randomId } from './memory.js'
 export interface OutboxEntry {
   readonly key: string
   readonly channel: string
+  /** JSON, or a Uint8Array. */
   readonly data: unknown
 }
 
@@ -23,7 +24,8 @@ export interface OutboxEntry {
 export interface OutboxStore {
   /** @returns what the page before left, in the order in which it was put; and the publisher's id, '' for none */
   load(): Promise<{ readonly publisher: string; readonly entries: readonly OutboxEntry[] }>
-  name(publisher: string): Promise<void>
+  /** Keeps the publisher's id, unless another page has done so meanwhile. @returns the one that is kept */
+  name(publisher: string): Promise<string>
   put(entry: OutboxEntry): Promise<void>
   remove(key: string): Promise<void>
 }
@@ -47,6 +49,8 @@ const LATER: ReadonlySet<ClientErrorCode> = new Set([
 
 interface Waiting {
   readonly entry: OutboxEntry
+  /** Once the store has it, or has failed. */
+  readonly kept: Promise<void>
   said: boolean
   resolve(reply: PeerMessage): void
   reject(error: unknown): void
@@ -61,7 +65,9 @@ export class Outbox implements ClientExtension {
   readonly #client: OutboxClient
   readonly #store: OutboxStore
   readonly #max: number
-  #publisher = randomId()
+  readonly #publisher = randomId()
+  /** The id in the store; null without a store. */
+  #kept: string | null = null
   readonly #waiting = new Map<string, Waiting>()
   #onTheWay = 0
 
@@ -100,28 +106,33 @@ export class Outbox implements ClientExtension {
    */
   publish(channel: string, data: unknown): Promise<PeerMessage> {
     if (this.#waiting.size >= this.#max) return Promise.reject(new ClientError('OUTBOX_FULL'))
-    const entry = { key: randomId(), channel, data: JSON.parse(JSON.stringify(data)) as unknown }
-    void this.#store.put(entry).catch(() => {})
-    const settled = this.#add(entry)
+    const copy: unknown = data instanceof Uint8Array ? data.slice() : JSON.parse(JSON.stringify(data))
+    const entry = { key: randomId(), channel, data: copy }
+    const settled = this.#add(
+      entry,
+      this.#store.put(entry).catch(() => {}),
+    )
     this.#pump()
     return settled
   }
 
   outgoing(message: Record<string, unknown>): void {
-    if (message['channel'] === '/meta/handshake')
-      message['ext'] = { ...(message['ext'] as object | undefined), dedupe: { publisher: this.#publisher } }
+    if (message['channel'] !== '/meta/handshake') return
+    const ext = message['ext'] as { readonly dedupe?: object } | undefined
+    // Without a store the client's own: it outlives a reload of the page, with the session.
+    const dedupe = this.#kept === null ? { publisher: this.#publisher, ...ext?.dedupe } : { publisher: this.#kept }
+    message['ext'] = { ...ext, dedupe }
   }
 
-  #add(entry: OutboxEntry): Promise<PeerMessage> {
-    return new Promise((resolve, reject) => this.#waiting.set(entry.key, { entry, said: false, resolve, reject }))
+  #add(entry: OutboxEntry, kept: Promise<void>): Promise<PeerMessage> {
+    return new Promise((resolve, reject) => this.#waiting.set(entry.key, { entry, kept, said: false, resolve, reject }))
   }
 
   async #load(): Promise<void> {
     try {
       const { publisher, entries } = await this.#store.load()
-      if (publisher === '') await this.#store.name(this.#publisher)
-      else this.#publisher = publisher
-      for (const entry of entries) this.#add(entry).catch(() => {}) // who waited for it is gone
+      this.#kept = publisher === '' ? await this.#store.name(this.#publisher) : publisher
+      for (const entry of entries) this.#add(entry, Promise.resolve()).catch(() => {}) // who waited for it is gone
     } catch {
       // without a store, then
     }
@@ -150,10 +161,10 @@ export class Outbox implements ClientExtension {
     )
   }
 
-  #settled({ entry }: Waiting, settle: () => void): void {
+  #settled({ entry, kept }: Waiting, settle: () => void): void {
     this.#onTheWay--
     this.#waiting.delete(entry.key)
-    void this.#store.remove(entry.key).catch(() => {})
+    kept.then(() => this.#store.remove(entry.key)).catch(() => {})
     settle()
     this.#pump()
   }
@@ -194,7 +205,15 @@ export function indexedDbStore(name = 'perihelion-outbox'): OutboxStore {
       return { publisher: publisher ?? '', entries }
     },
     async name(publisher) {
-      await ask(['names'], 'readwrite', transaction => transaction.objectStore('names').put(publisher, 'publisher'))
+      const before = await ask(['names'], 'readwrite', transaction => {
+        const names = transaction.objectStore('names')
+        const named = names.get('publisher') as IDBRequest<string | undefined>
+        named.onsuccess = () => {
+          if (named.result === undefined) names.put(publisher, 'publisher')
+        }
+        return named
+      })
+      return before ?? publisher
     },
     async put(entry) {
       await ask(['entries'], 'readwrite', transaction => transaction.objectStore('entries').put(entry))

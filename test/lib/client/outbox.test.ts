@@ -17,7 +17,8 @@ class MemoryStore implements OutboxStore {
   entries: OutboxEntry[] = []
   load = async () => ({ publisher: this.publisher, entries: [...this.entries] })
   name = async (publisher: string) => {
-    this.publisher = publisher
+    this.publisher ||= publisher
+    return this.publisher
   }
   put = async (entry: OutboxEntry) => void this.entries.push(entry)
   remove = async (key: string) => {
@@ -191,4 +192,78 @@ t.test('with a server that knows no keys, a message of unknown fate is rejected'
   t.same(store.entries, [], 'nor said by the next page')
   proxy.set('none')
   t.match(await outbox.publish('/a', 2), { successful: true })
+})
+
+t.test('a slow store keeps nothing that was answered before it had it', async t => {
+  const { url } = await startServer(t)
+  const client = new Client(url)
+  t.teardown(() => client.close())
+  const store = new MemoryStore()
+  let kept = (): void => {}
+  store.put = async entry => {
+    await new Promise<void>(resolve => (kept = resolve))
+    store.entries.push(entry)
+  }
+  const outbox = await Outbox.open(client, store)
+  await client.connect()
+  t.match(await outbox.publish('/a', 1), { successful: true })
+  await pause(0)
+  kept()
+  await pause(0)
+  t.same(store.entries, [])
+})
+
+t.test('pages that open one store at a time are one publisher', async t => {
+  const { url } = await startServer(t)
+  const store = new MemoryStore()
+  const publishers: unknown[] = []
+  const clients = [new Client(url), new Client(url)]
+  const opened = clients.map(client => Outbox.open(client, store))
+  await Promise.all(opened)
+  for (const client of clients) {
+    t.teardown(() => client.close())
+    client.registerExtension('look', {
+      outgoing: ({ channel, ext }) =>
+        void (channel === '/meta/handshake' && publishers.push((ext as { dedupe: unknown }).dedupe)),
+    })
+    await client.connect()
+  }
+  t.same(publishers, [{ publisher: store.publisher }, { publisher: store.publisher }])
+})
+
+t.test('without a store the publisher is the client, or the outbox where the client has none', async t => {
+  const { url } = await startServer(t)
+  const fails = () => Promise.reject(new Error('no store'))
+  for (const lasting of [true, false]) {
+    const client = new Client(url, { lasting })
+    t.teardown(() => client.close())
+    const ids: unknown[] = []
+    const look = ({ channel, ext }: Record<string, unknown>): void => {
+      if (channel === '/meta/handshake') ids.push((ext as { dedupe?: { publisher: string } }).dedupe?.publisher)
+    }
+    client.registerExtension('before', { outgoing: look })
+    const outbox = await Outbox.open(client, { load: fails, name: fails, put: fails, remove: fails })
+    client.registerExtension('after', { outgoing: look })
+    await client.connect()
+    t.match(await outbox.publish('/a', 1), { successful: true })
+    const [own, told] = ids
+    if (lasting) t.equal(told, own)
+    else t.match([own, told], [undefined, /^[0-9a-z]{22,64}$/])
+  }
+})
+
+t.test('bytes are bytes', async t => {
+  const { url } = await startServer(t)
+  const client = new Client(url)
+  t.teardown(() => client.close())
+  const outbox = await Outbox.open(client, new MemoryStore())
+  await client.connect()
+  const heard: unknown[] = []
+  await client.subscribe('/a', ({ data }) => heard.push(data)).ready
+  const bytes = new Uint8Array([1, 2, 3, 4])
+  const said = outbox.publish('/a', bytes)
+  bytes.fill(0)
+  await said
+  while (heard.length === 0) await pause(1)
+  t.strictSame(heard, [new Uint8Array([1, 2, 3, 4])])
 })
