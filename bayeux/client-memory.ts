@@ -138,7 +138,7 @@ export class Memory {
   /**
    * Behind the last message, or where the application wishes if that is farther back; without both with new messages.
    *
-   * @param isNew the application subscribes, and so gets what is retained, too
+   * @param isNew the application subscribes, and so gets what is retained, too, unless it says where to begin
    */
   #startOf(name: string, wish: unknown, isNew: boolean): unknown {
     const place = this.placeOf(name)
@@ -148,7 +148,7 @@ export class Memory {
       this.#wishes.set(name, start)
       this.#places.set(name, null)
     }
-    return isNew && start && start === place ? { ...place, retained: true } : (start ?? { now: true })
+    return isNew && place && start === place && wish === undefined ? { ...place, retained: true } : (start ?? { now: true })
   }
 
   /**

@@ -185,6 +185,8 @@ t.test('who subscribes to what is subscribed to gets what is retained, too', t =
   hearing(memory).begun('/a', 6)
   t.strictSame(subscribed(memory, ['/a']).replay, { '/a': { id: 6, epoch: 'e', retained: true } })
   t.strictSame(asked(memory, ['/a']).replay, { '/a': { id: 6, epoch: 'e' } })
+  const { replay } = at(6)
+  t.strictSame(subscribed(memory, ['/a'], { replay: { '/a': replay } }).replay, { '/a': replay }, 'not who knows where it was')
   t.end()
 })
 

@@ -1,5 +1,6 @@
 // What a client remembers, as the application sees it: over reloads of the page, subscriptions that come and go, lost sessions; in a world's time.
 
+import fc from 'fast-check'
 import t from 'tap'
 import { Client, type From, type Options } from '../../../lib/client/client.js'
 import { MemoryHistory } from '../../../lib/history/memory.js'
@@ -171,4 +172,85 @@ t.test('nobody but the server says where a message is, or what was dropped', asy
   await victim.publish('/kept/a', 3)
   await victim.pass(5_000)
   t.strictSame([victim.heard.at(-1), victim.gaps], [3, []])
+})
+
+/** One life of one subscription. */
+interface Life {
+  readonly heard: number[]
+  readonly channel: string
+  readonly begin: number | null
+}
+
+const OPS = [
+  'publish',
+  'publish',
+  'publish',
+  'cut',
+  'expire',
+  'reload',
+  'again',
+  'again from all',
+  'wild from all',
+  'pass',
+] as const
+
+t.test('whatever comes and goes, each subscription hears all from its first message on, once and in order', async t => {
+  const run = async (ops: readonly (typeof OPS)[number][], jitter: number, overHttp: boolean): Promise<string> => {
+    const page = newPage()
+    const { world } = page
+    page.jitter = jitter
+    page.latency = () => 1 + Math.floor(world.random() * 30)
+    let rig = await new Rig(page, overHttp ? OVER_HTTP : {}).up()
+    let count = 0
+    const lives: Life[] = []
+    const live = new Map<string, [Life, { unsubscribe(): Promise<void> }]>()
+    const begin = (channel: string, from?: From, at: number | null = null): void => {
+      const life: Life = { heard: [], channel, begin: from === 'all' ? 1 : at }
+      lives.push(life)
+      live.set(channel, [life, rig.client.subscribe<number>(channel, ({ data }) => life.heard.push(data), { from })])
+    }
+    begin('/kept/a')
+    await rig.pass()
+    for (const op of ops) {
+      if (op === 'publish') world.engine.server.publish('/kept/a', ++count, {}, null, world.now)
+      else if (op === 'cut') rig.page.open[0]?.end()
+      else if (op === 'expire') rig.expire()
+      else if (op === 'pass') await rig.pass(200)
+      else if (op === 'reload') {
+        const isUp = rig.client.state === 'connected'
+        rig = new Rig(rig.page.reload(), overHttp ? OVER_HTTP : {})
+        rig.page.jitter = jitter
+        for (const [channel, [{ heard }]] of [...live])
+          begin(channel, undefined, isUp && heard.length > 0 ? heard.at(-1)! + 1 : null)
+        void rig.client.connect()
+      } else {
+        const channel = op === 'wild from all' ? '/kept/**' : '/kept/a'
+        void live.get(channel)?.[1].unsubscribe()
+        begin(channel, op === 'again' ? undefined : 'all')
+      }
+      await rig.pass(Math.floor(world.random() * 40))
+    }
+    await rig.pass(60_000)
+    world.engine.server.publish('/kept/a', ++count, {}, null, world.now)
+    await rig.pass(60_000)
+    for (const { heard, begin, channel } of lives) {
+      const wrong = heard.some((n, i) => i > 0 && n !== heard[i - 1]! + 1)
+      if (wrong || (begin !== null && heard.length > 0 && heard[0] !== begin)) return `${channel} from ${begin}: ${heard}`
+    }
+    for (const [{ heard }] of live.values()) if (heard.at(-1) !== count) return `not up to ${count}: ${heard}`
+    return rig.gaps.length > 0 ? 'a gap' : ''
+  }
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.constantFrom(...OPS), { maxLength: 25 }),
+      fc.double({ min: 0, max: 0.99, noNaN: true }),
+      fc.boolean(),
+      async (ops, jitter, overHttp) => {
+        const wrong = await run(ops, jitter, overHttp)
+        if (wrong !== '') throw new Error(wrong)
+      },
+    ),
+    { numRuns: 300 },
+  )
+  t.end()
 })
