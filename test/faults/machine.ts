@@ -93,7 +93,7 @@ export async function run(plan: Plan): Promise<Outcome> {
   const publisher = new Client(way.saysAgain ? line.url : server.url, { ...OPTIONS, lasting: way.saysAgain })
   try {
     await Promise.all(crowd.map(listener => listener.start()))
-    if (way.saysAgain) line.doom(fatesOf(generator(plan.seed - 1), plan.messages))
+    if (way.saysAgain) line.doom(fatesOf(generator(plan.seed - 1), 100 * plan.messages, 40 * plan.messages))
     const said = new Set<number>()
     const publish = (message: Said): Promise<boolean> =>
       publisher.publish(CHANNEL, message).then(
@@ -175,7 +175,12 @@ class Listener {
   }
 
   static async open(server: Server, way: Way, { seed, messages }: Plan, i: number): Promise<Listener> {
-    return new Listener(await TroubledProxy.open(server.url), fatesOf(generator(seed + 1 + i), messages), way, i)
+    return new Listener(
+      await TroubledProxy.open(server.url),
+      fatesOf(generator(seed + 1 + i), 5 * messages, 40 * messages),
+      way,
+      i,
+    )
   }
 
   /** Its line begins to fail once it has subscribed. */
@@ -191,15 +196,15 @@ class Listener {
   }
 }
 
-/** One after the other, each after so many bytes that a client with all messages has a few. */
-function fatesOf(random: (below: number) => number, messages: number): () => Fate {
+/** One after the other, each after at most so many bytes: who sends or hears all messages has a few. */
+function fatesOf(random: (below: number) => number, ofClient: number, ofServer: number): () => Fate {
   return () => {
     const from = random(2) === 0 ? 'client' : 'server'
     const name = FATES[random(FATES.length)]!
     return {
       name,
       from,
-      bytes: 100 + random(messages * (from === 'client' ? 5 : 40)),
+      bytes: 100 + random(from === 'client' ? ofClient : ofServer),
       ms: random(name === 'delay' ? LONGEST_DELAY : LONGEST_STALL),
     }
   }
