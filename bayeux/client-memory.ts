@@ -18,6 +18,13 @@ const TOO_LONG = /\b(?:413|1009)\b/
 
 type Json = Readonly<Record<string, unknown>>
 
+/** What may break a connection. */
+interface Spoiling {
+  readonly id: string
+  readonly channel: string
+  readonly body: string
+}
+
 /** What is told to the server, as it is told. `restore`: the client asks by itself, for a subscription that there was. */
 interface Telling {
   readonly id: string
@@ -107,13 +114,17 @@ export class Memory {
   }
 
   /**
-   * Whether the first message in flight is to be given up when the connection is lost: what the server says is too long for it,
+   * What of the publishes in flight is to be given up when the connection is lost: the longest, where the server says that one is too long for it,
    * or what was first as often as that, as it may be what breaks the connection. Subscribes are asked for all the same.
    */
-  isSpoiler({ id, channel }: { readonly id: string; readonly channel: string }, detail: string): boolean {
-    this.#losses = id === this.#lost ? this.#losses + 1 : 1
-    this.#lost = id
-    return this.knowsAgain(channel) && (this.#losses >= MOST_LOSSES || TOO_LONG.test(detail))
+  spoilerOf<Sent extends Spoiling>(sent: readonly Sent[], detail: string): Sent | null {
+    const [first] = sent
+    if (first === undefined) return null
+    this.#losses = first.id === this.#lost ? this.#losses + 1 : 1
+    this.#lost = first.id
+    const suspects = sent.filter(({ channel }) => this.knowsAgain(channel))
+    if (TOO_LONG.test(detail)) return suspects.sort((one, other) => other.body.length - one.body.length)[0] ?? null
+    return this.#losses >= MOST_LOSSES && suspects[0] === first ? first : null
   }
 
   /** Whether a publish may be said again when its fate is not known: the server does it once. */

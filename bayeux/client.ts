@@ -664,8 +664,7 @@ export class ClientHalf {
       this.#openBy = NEVER
     }
     const leaving = this.#state === 'disconnecting'
-    const [first] = lost
-    const spoiler = first && this.#memory?.isSpoiler(first, detail) === true ? first : null
+    const spoiler = this.#memory?.spoilerOf(lost, detail)
     const ended: Entry[] = []
     for (const entry of lost) {
       if (entry.role === 'restore') this.#restore = true

@@ -4,7 +4,7 @@ import { rolldown } from 'rolldown'
 
 /** What the parts of a client say to each other may have shorter names where every byte counts. */
 const INNER_NAMES =
-  /^(?:role|tries|failure|received|failed|unrestored|useNext|renew|startBatch|endBatch|settled|opened|knowsAgain|isSpoiler|greeting|welcomed|extended|begun|fresh|openSocket|proved|again|kind)$/
+  /^(?:role|tries|failure|received|failed|unrestored|useNext|renew|startBatch|endBatch|settled|opened|knowsAgain|spoilerOf|greeting|welcomed|extended|begun|fresh|openSocket|proved|again|kind)$/
 const folder = process.argv[2] ?? 'dist'
 const bundles = [
   { entry: 'browser', file: 'client.js', format: 'iife', memory: false, inner: INNER_NAMES },

@@ -62,7 +62,7 @@ t.test(
   'what is too long for the server is given up at once, what is first in flight whenever the connection breaks after a while',
   t => {
     const memory = able()
-    const lost = (id: string, detail = '', channel = '/a') => memory.isSpoiler({ id, channel }, detail)
+    const lost = (id: string, detail = '', channel = '/a') => memory.spoilerOf([{ id, channel, body: '' }], detail) !== null
     t.ok(lost('1', 'HTTP 413'))
     t.ok(lost('2', 'WebSocket closed: 1009 too big'))
     t.notOk(lost('3', 'HTTP 502'))
@@ -70,6 +70,9 @@ t.test(
     t.ok(lost('3'))
     for (let n = 0; n < 30; n++) t.notOk(lost(String(n % 2)), 'there is progress')
     for (let n = 0; n < 30; n++) t.notOk(lost('9', 'HTTP 413', '/meta/subscribe'))
+    const sent = ['/a', '/b', '/service/a'].map((channel, n) => ({ id: `1${n}`, channel, body: 'x'.repeat(n) }))
+    t.equal(memory.spoilerOf(sent, 'HTTP 413'), sent[1], 'the longest that would be sent again')
+    t.equal(memory.spoilerOf([], 'HTTP 413'), null)
     t.end()
   },
 )
