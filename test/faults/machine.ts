@@ -91,7 +91,7 @@ export async function run(plan: Plan): Promise<Outcome> {
   const crowd = await Promise.all(Array.from({ length: plan.clients }, (_, i) => Listener.open(server, way, plan, i)))
   const line = await TroubledProxy.open(server.url)
   const publisher = new Client(way.saysAgain ? line.url : server.url, { ...OPTIONS, lasting: way.saysAgain })
-  try {
+  const play = async (): Promise<Outcome> => {
     await Promise.all(crowd.map(listener => listener.start()))
     if (way.saysAgain) line.doom(fatesOf(generator(plan.seed - 1), 100 * plan.messages, 40 * plan.messages))
     const said = new Set<number>()
@@ -145,6 +145,9 @@ export async function run(plan: Plan): Promise<Outcome> {
       },
       seconds: Math.round((performance.now() - from) / 100) / 10,
     }
+  }
+  try {
+    return await Promise.race([play(), server.died])
   } finally {
     await Promise.all([publisher.close(), ...crowd.map(listener => listener.client.close())])
     await Promise.all([line.close(), ...crowd.map(listener => listener.way.close())])

@@ -31,6 +31,11 @@ export class Server {
   #child: ChildProcess | null = null
   #port = '0'
   #ahead = 0
+  #fail!: (error: Error) => void
+  /** Rejected when it ends without being asked to. */
+  readonly died = new Promise<never>((_, reject) => {
+    this.#fail = reject
+  })
 
   constructor({ flags, rule, onDisk }: ServerOptions) {
     this.#flags = flags
@@ -63,6 +68,11 @@ export class Server {
     }
     const child = spawn(process.execPath, [CLI, ...flags], { stdio: ['ignore', 'pipe', 'inherit'], env })
     this.#child = child
+    child.once('exit', (code, signal) => {
+      if (this.#child !== child) return
+      this.#child = null
+      this.#fail(new Error(`the server died by itself: code ${code}, signal ${signal}`))
+    })
     for await (const line of createInterface({ input: child.stdout })) {
       const [, port] = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(line) ?? []
       if (port === undefined) continue
@@ -80,7 +90,9 @@ export class Server {
   }
 
   async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    const child = this.#child!
+    const child = this.#child
+    if (child === null) return
+    this.#child = null
     const ended = new Promise(resolve => child.once('exit', resolve))
     child.kill(signal)
     await ended
