@@ -14,6 +14,7 @@ import type { History } from './history.js'
 import { extOf, type FrozenMessage, isObject, type Json, type Message } from './message.js'
 import type { Reply } from './reply.js'
 import type { Session } from './session.js'
+import { messageOf } from './shared.js'
 import type { Channel } from './tree.js'
 
 /** Entries of a page, and of what may wait in a queue for the next. */
@@ -255,7 +256,11 @@ function nextPage(core: Core, session: Session, now: number): boolean {
       return false
     }
     for (const other of session.replays!) if (covers(channel, other.channel)) other.after = Math.max(other.after, page.through)
-    for (const entry of page.entries) deliver(core, session, core.shared.of(entry, session.form, history.epoch), now)
+    const alone = session.ack === null && core.replaying.size === 0
+    for (const entry of page.entries) {
+      const message = alone ? messageOf(entry, session.form, history.epoch) : core.shared.of(entry, session.form, history.epoch)
+      deliver(core, session, message, now)
+    }
     if (page.through < through) return true
   }
   return false

@@ -15,13 +15,11 @@ export class SharedMessages {
   #before = this.#made
 
   /** The message of an entry, in a form, or as one that has no place. */
-  of({ channel, json, position, at }: Entry, form: Form | 'unplaced', epoch: string): FrozenMessage {
-    const key = `${position} ${form}`
+  of(entry: Entry, form: Form | 'unplaced', epoch: string): FrozenMessage {
+    const key = `${entry.position} ${form}`
     const known = (this.#made.get(key) ?? this.#before.get(key))?.deref()
     if (known !== undefined) return known
-    const plain = new FrozenMessage(channel, json, IMPATIENT)
-    if (form !== 'unplaced') plain.position = position
-    const made = form === 'unplaced' ? plain : plain.inForm(form, epoch, at)
+    const made = messageOf(entry, form, epoch)
     if (this.#made.size >= MOST / 2) {
       this.#before = this.#made
       this.#made = new Map()
@@ -29,4 +27,12 @@ export class SharedMessages {
     this.#made.set(key, new WeakRef(made))
     return made
   }
+}
+
+/** The same, not to be shared: what is held weakly is old before it dies, and costs those who wait for the collector. */
+export function messageOf({ channel, json, position, at }: Entry, form: Form | 'unplaced', epoch: string): FrozenMessage {
+  const plain = new FrozenMessage(channel, json, IMPATIENT)
+  if (form === 'unplaced') return plain
+  plain.position = position
+  return plain.inForm(form, epoch, at)
 }

@@ -65,6 +65,8 @@ const FLUSH_TIME = 5
 const FLUSH_SESSIONS = 64
 /** The same for pages of replays, which each session that replays has one of in a turn at most: behind what is live, and whatever there is of that. */
 const REPLAY_TIME = 2
+/** So many times as long as its pages took nothing is replayed: the rest of the time is for what is live, and for those who get it. */
+const REST = 2
 /** A server that stops lets go of so many sessions in a ms, a wave of them every so many ms; their clients are to come back after so many at the earliest. */
 const DRAINED_PER_MS = 2
 const WAVE = 50
@@ -77,6 +79,9 @@ export class Host implements Sink {
   #timer: NodeJS.Timeout | undefined
   #timerAt = NEVER
   #closed = false
+  /** Until then nothing is replayed. */
+  #replayAt = 0
+  #resting = false
   /** Whether a flush is about to come. */
   #flushing = false
   /** Questions that the policy has not answered yet, with their timers. */
@@ -213,14 +218,28 @@ export class Host implements Sink {
       more = this.engine.flush(now, FLUSH_SESSIONS, false)
       now = this.now()
     }
-    const until = now + REPLAY_TIME
-    let replays = true
-    while (replays && now < until) {
-      replays = this.engine.replay(now, 1)
-      now = this.now()
+    const begun = now
+    let replays = this.engine.replay(now, 0)
+    if (now >= this.#replayAt) {
+      while (replays && now < begun + REPLAY_TIME) {
+        replays = this.engine.replay(now, 1)
+        now = this.now()
+      }
+      this.#replayAt = now + REST * (now - begun)
     }
-    if (more || replays) this.flushSoon()
+    if (more) this.flushSoon()
+    else if (replays) this.#rest(this.#replayAt - now)
     this.arm()
+  }
+
+  /** Comes back to replays after a while, if nothing else does before. */
+  #rest(ms: number): void {
+    if (this.#resting) return
+    this.#resting = true
+    setTimeout(() => {
+      this.#resting = false
+      this.flushSoon()
+    }, ms).unref()
   }
 
   id(): string {

@@ -463,7 +463,7 @@ export class LmdbHistory implements History {
   }
 
   #get(position: number): Entry | null {
-    const value = this.#entries.get(position)
+    const value = this.#entries.getBinaryFast(position) // until the next one: a copy would cost a buffer outside of the heap
     return value === undefined ? null : this.#decoded(position, value)
   }
 

@@ -6,6 +6,8 @@ import { Host, type Peer } from '../../lib/host.js'
 
 const KEPT = 2_000
 const PAGE = 256
+/** How far the clock goes on with each turn, ms. */
+const TURN = 20
 
 interface Client {
   readonly id: string
@@ -17,10 +19,23 @@ interface Client {
 /** A host whose turns end when `turn` is called. */
 function stage(): { host: Host; join: (name: string) => Client; turn: () => number; log: string[] } {
   const asked: (() => void)[] = []
-  const { setImmediate: ordinary } = globalThis
+  const rests: (() => void)[] = []
+  const { setImmediate: ordinary, setTimeout: timeout } = globalThis
+  const { now: clock } = performance
+  let passed = performance.now()
   globalThis.setImmediate = ((work: () => void) => asked.push(work)) as never
+  globalThis.setTimeout = ((work: () => void, ms: number) => {
+    if (ms < TURN) rests.push(work) // between two pages
+    return { unref: () => undefined }
+  }) as never
+  performance.now = () => {
+    passed += 0.1 // each look at it
+    return passed
+  }
   t.teardown(() => {
     globalThis.setImmediate = ordinary
+    globalThis.setTimeout = timeout
+    performance.now = clock
   })
   const history = new MemoryHistory({ messages: 10_000, bytes: 1e8 })
   const host = new Host({}, { '/kept': { history: { messages: KEPT, age: 1e9 } } }, 1_000, history)
@@ -48,6 +63,8 @@ function stage(): { host: Host; join: (name: string) => Client; turn: () => numb
     return { id, got, say }
   }
   const turn = (): number => {
+    passed += TURN
+    for (const rested of rests.splice(0)) rested()
     const works = asked.splice(0)
     for (const work of works) work()
     return works.length
