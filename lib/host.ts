@@ -238,7 +238,7 @@ export class Host implements Sink {
     this.#resting = true
     setTimeout(() => {
       this.#resting = false
-      this.flushSoon()
+      if (!this.#closed) this.flushSoon() // the history may be closed by now
     }, ms).unref()
   }
 
