@@ -2,40 +2,81 @@
 //
 // Knows: the header of an unfragmented, unmasked text frame as a server sends it (RFC 6455, 5.2).
 // Does not know: compression; with it, frames cannot be shared and `ws` makes them.
-// Always true: a delivery's frame is made by the first socket that needs it; that of the same deliveries to several sockets is put together once.
+// Always true: a delivery's frame is made by the first socket that needs it; those of the same deliveries to several sockets are put together once;
+// what a socket was given stays as it is until it has left.
 
+import { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import type { FrozenMessage } from '../bayeux/index.js'
 
 const TEXT_FINAL = 0x81
 /** Beyond so many bytes it costs less to write frames one by one than to copy them into one piece. */
 const LARGEST_BATCH = 65_536
+/** Bytes of the memory that batches are put together in. */
+const ROOM = 4 * LARGEST_BATCH
+const LARGEST_HEADER = 10
+const OPENING = 0x5b // [
+const CLOSING = 0x5d // ]
+/** In the place of a frame: the message was in a batch once. */
+const BATCHED = Buffer.alloc(0)
 
 /** The frame that carries one delivery, ready to be written. */
 export function frameOf(message: FrozenMessage): Uint8Array {
-  message.frame ??= textFrame(`[${message.json}]`)
+  if (message.frame === null || message.frame === BATCHED) message.frame = textFrame(`[${message.json}]`)
   return message.frame
 }
 
-/** Frames of several deliveries in one piece of memory, for one write. Members of one room often wait for the same several, one after the other. */
+/**
+ * Frames of several deliveries in one piece of memory, for one write. Members of one room often wait for the same several, one after the other.
+ *
+ * What has left is overwritten by the next batch. Memory of its own for each would be outside of the heap, where V8 counts it and collects the whole
+ * heap for it. For the same reason a message gets a frame of its own only when it is in a second batch.
+ */
 export class FrameBatch {
   #messages: readonly FrozenMessage[] = []
   #bytes: Uint8Array = Buffer.alloc(0)
+  #room = Buffer.alloc(0)
+  /** Where the bytes begin, and where the room is free. */
+  #start = 0
+  #end = 0
 
-  /** @returns null when they are too long to be copied */
-  of(messages: readonly FrozenMessage[]): Uint8Array | null {
-    if (sameAs(messages, this.#messages)) return this.#bytes
-    let length = 0
-    for (let i = 0; i < messages.length; i++) length += frameOf(messages[i]!).length
-    if (length > LARGEST_BATCH) return null
-    const bytes = Buffer.allocUnsafe(length)
-    for (let i = 0, at = 0; i < messages.length; i++) {
-      const frame = frameOf(messages[i]!)
-      bytes.set(frame, at)
-      at += frame.length
+  /** @returns whether they are written; not when they are too long to be copied */
+  write(socket: Writable, messages: readonly FrozenMessage[]): boolean {
+    if (!sameAs(messages, this.#messages) && !this.#put(messages)) return false
+    socket.write(this.#bytes)
+    if (socket.writableLength > 0 || !(socket instanceof Socket)) this.#start = this.#end // the bytes are read later, or may be
+    return true
+  }
+
+  #put(messages: readonly FrozenMessage[]): boolean {
+    this.#messages = []
+    if (this.#room.length - this.#start < LARGEST_BATCH) {
+      this.#room = Buffer.allocUnsafeSlow(ROOM)
+      this.#start = 0
+    }
+    let at = this.#start
+    const limit = at + LARGEST_BATCH
+    for (let i = 0; i < messages.length; i++) {
+      const message = messages[i]!
+      if (message.frame === null) {
+        message.frame = BATCHED
+        const length = Buffer.byteLength(message.json)
+        if (at + LARGEST_HEADER + length + 2 > limit) return false
+        at = putHeader(this.#room, at, length + 2)
+        this.#room[at++] = OPENING
+        at += this.#room.write(message.json, at, 'utf8')
+        this.#room[at++] = CLOSING
+      } else {
+        const frame = frameOf(message)
+        if (at + frame.length > limit) return false
+        this.#room.set(frame, at)
+        at += frame.length
+      }
     }
     this.#messages = messages
-    this.#bytes = bytes
-    return bytes
+    this.#bytes = this.#room.subarray(this.#start, at)
+    this.#end = at
+    return true
   }
 }
 
@@ -48,18 +89,28 @@ function sameAs(some: readonly FrozenMessage[], others: readonly FrozenMessage[]
 /** The whole frame for `text`, ready to be written. */
 export function textFrame(text: string): Buffer {
   const length = Buffer.byteLength(text)
-  const header = length < 126 ? 2 : length < 65_536 ? 4 : 10
+  const header = headerLength(length)
   const frame = Buffer.allocUnsafe(header + length)
-  frame[0] = TEXT_FINAL
-  if (header === 2) frame[1] = length
-  else if (header === 4) {
-    frame[1] = 126
-    frame.writeUInt16BE(length, 2)
-  } else {
-    frame[1] = 127
-    frame.writeUInt32BE(Math.floor(length / 0x1_0000_0000), 2)
-    frame.writeUInt32BE(length >>> 0, 6)
-  }
+  putHeader(frame, 0, length)
   frame.write(text, header, 'utf8')
   return frame
+}
+
+function headerLength(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : LARGEST_HEADER
+}
+
+/** Writes the header of a frame of so many bytes. @returns where it ends */
+function putHeader(frame: Buffer, at: number, length: number): number {
+  frame[at] = TEXT_FINAL
+  if (length < 126) frame[at + 1] = length
+  else if (length < 65_536) {
+    frame[at + 1] = 126
+    frame.writeUInt16BE(length, at + 2)
+  } else {
+    frame[at + 1] = 127
+    frame.writeUInt32BE(Math.floor(length / 0x1_0000_0000), at + 2)
+    frame.writeUInt32BE(length >>> 0, at + 6)
+  }
+  return at + headerLength(length)
 }

@@ -190,7 +190,8 @@ class SocketPeer implements Peer {
     if (!this.writable) return
     const texts = (head === '' ? 0 : 1) + (tail === '' ? 0 : 1)
     if (together) this.#text(`[${[...messages.map(message => message.json), tail].filter(json => json !== '').join(',')}]`)
-    else if (texts + messages.length === 1) this.#frames(head, messages, tail)
+    else if (texts === 0) this.#messages(messages)
+    else if (texts === 1 && messages.length === 0) this.#text(`[${head}${tail}]`)
     else {
       this.socket?.cork()
       this.#frames(head, messages, tail)
@@ -248,18 +249,18 @@ class SocketPeer implements Peer {
     if (tail !== '') this.#text(`[${tail}]`)
   }
 
+  /** All in one write. */
   #messages(messages: readonly FrozenMessage[]): void {
-    const perFrame = this.sockets.messagesPerFrame
-    if (perFrame === 1 && this.#ready !== null) {
-      const batch = messages.length > 1 ? this.sockets.batch.of(messages) : null
-      if (batch !== null) this.#ready.write(batch)
-      else for (let i = 0; i < messages.length; i++) this.#ready.write(frameOf(messages[i]!))
-      return
-    }
+    const { messagesPerFrame: perFrame, batch } = this.sockets
+    const isReady = perFrame === 1 && this.#ready !== null
+    if (isReady && messages.length > 1 && batch.write(this.#ready, messages)) return
+    const isOne = messages.length <= perFrame
+    if (!isOne) this.socket?.cork()
     for (let i = 0; i < messages.length; i += perFrame) {
-      const group = messages.slice(i, i + perFrame)
-      this.#text(`[${group.map(message => message.json).join(',')}]`)
+      if (isReady) this.#ready.write(frameOf(messages[i]!))
+      else this.#text(envelopeOf(messages.slice(i, i + perFrame)))
     }
+    if (!isOne) this.socket?.uncork()
   }
 
   #text(text: string): void {
@@ -280,6 +281,10 @@ class SocketPeer implements Peer {
     this.sockets.host.engine.congested(this.connection, false)
     this.#read()
   }
+}
+
+function envelopeOf(messages: readonly FrozenMessage[]): string {
+  return `[${messages.map(message => message.json).join(',')}]`
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {

@@ -1,6 +1,11 @@
 // The small parts of the transports, each by itself: bodies, callbacks, cookies, origins, ids, frames.
 
-import type { EventEmitter } from 'node:events'
+import { type EventEmitter, once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Writable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import t from 'tap'
 import * as ws from 'ws'
 import { type FrozenMessage, freeze, freezePublished, IMPATIENT, type Message, parseEnvelope } from '../../bayeux/message.js'
@@ -12,6 +17,10 @@ import { FrameBatch, textFrame } from '../../lib/frame.js'
 import { randomId } from '../../lib/id.js'
 import { transportOptions } from '../../lib/options.js'
 import { Origins } from '../../lib/origin.js'
+import { certOf, keyOf } from '../support/serving.js'
+import { generator } from '../support/world.js'
+
+const SEED = Number(process.env['SEED'] ?? 1)
 
 type Parser = EventEmitter & { write(chunk: Buffer): void }
 /** ws has it, its types do not. */
@@ -204,24 +213,89 @@ t.test('frame: what ws reads from it is the text, at every size of the header', 
   t.same(await parsed([textFrame('a'), textFrame('b')]), ['a', 'b'])
 })
 
-/** Messages as ws reads them from a server. */
+const sized = (...lengths: number[]): FrozenMessage[] =>
+  lengths.map(length => freeze({ channel: '/a', data: 'é'.repeat(length) }))
+
+const framed = (messages: readonly FrozenMessage[]): Buffer =>
+  Buffer.concat(messages.map(message => textFrame(`[${message.json}]`)))
+
 t.test(
-  'frame: a batch is the frames of its messages, one behind the other, and made once for those who get the same',
-  async t => {
-    const messages = (...lengths: number[]) => lengths.map(length => freeze({ channel: '/a', data: 'é'.repeat(length) }))
-    const plain = (of: readonly FrozenMessage[]): Buffer => Buffer.concat(of.map(message => textFrame(`[${message.json}]`)))
+  'frame: a batch is the frames of its messages, one behind the other, in one write, and made once for those who get the same',
+  t => {
+    const written: Buffer[] = []
+    const to = new Writable({
+      write(bytes: Buffer, _encoding, done) {
+        written.push(bytes)
+        done()
+      },
+    })
     const batch = new FrameBatch()
-    const two = messages(10, 100)
-    const bytes = batch.of(two)!
-    t.same(bytes, plain(two))
-    t.equal(batch.of([...two]), bytes, 'the same messages in another list')
-    for (const other of [[two[0]!], [two[1]!, two[0]!], [...two, two[0]!], messages(10, 100), messages(0, 0, 0, 31_000)])
-      t.same(batch.of(other), plain(other), 'others')
-    t.equal(batch.of(messages(40_000, 1)), null, 'too long to be copied')
+    const two = sized(10, 100)
+    const lists = [
+      two,
+      [two[0]!],
+      [two[1]!, two[0]!],
+      [...two, two[0]!, two[0]!],
+      sized(10, 100),
+      sized(0, 0, 0, 31_000),
+      sized(40, 70_000),
+    ]
+    for (const list of lists.slice(0, -1)) {
+      t.ok(batch.write(to, list))
+      t.same(written.at(-1), framed(list))
+      t.ok(batch.write(to, [...list]))
+      t.equal(written.at(-1), written.at(-2), 'the same messages in another list')
+    }
+    t.notOk(batch.write(to, lists.at(-1)!), 'too long to be copied')
+    t.notOk(batch.write(to, sized(40_000, 1)), 'nor here')
+    t.same(
+      lists.map(framed).slice(0, -1),
+      written.filter((_, i) => i % 2 === 0),
+      'who keeps what it was given has it unchanged',
+    )
     t.end()
   },
 )
 
+t.test('frame: each socket gets its batches whole, however late it reads', async t => {
+  const random = generator(SEED)
+  const upTo = (most: number): number => Math.floor(random() * most)
+  const pairs = []
+  for (const isSecure of [false, false, true]) {
+    const [cert, key] = [readFileSync(certOf('one')), readFileSync(keyOf('one'))]
+    const server = isSecure ? createTlsServer({ cert, key }) : createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const writer = isSecure ? connectTls({ port, ca: cert, servername: 'localhost' }) : connect(port)
+    const [reader] = (await once(server, isSecure ? 'secureConnection' : 'connection')) as [Socket]
+    server.close()
+    pairs.push({ writer, reader, wanted: [] as Buffer[], heard: Promise.resolve(Buffer.alloc(0)) })
+  }
+  const batch = new FrameBatch()
+  let messages = sized(1, 2)
+  let waited = 0
+  for (let i = 0; i < 3_000; i++) {
+    if (upTo(3) > 0)
+      messages = [...messages.slice(0, upTo(4)), ...sized(...Array.from({ length: 1 + upTo(4) }, () => upTo(4_000)))]
+    const { writer, wanted } = pairs[upTo(pairs.length)]!
+    if (upTo(8) === 0) writer.cork()
+    if (!batch.write(writer, messages)) t.fail('it is short enough')
+    wanted.push(framed(messages))
+    waited += writer.writableLength > 0 ? 1 : 0
+    if (upTo(4) === 0) process.nextTick(() => writer.uncork())
+    if (i === 2_000) for (const pair of pairs) pair.heard = buffer(pair.reader)
+    if (upTo(10) === 0) await new Promise(resolve => setImmediate(resolve))
+  }
+  for (const { writer, heard, wanted } of pairs) {
+    while (writer.writableCorked > 0) writer.uncork()
+    writer.end()
+    t.ok((await heard).equals(Buffer.concat(wanted)), `seed ${SEED}`)
+  }
+  t.ok(waited > 1_000 && waited < 2_900, 'some left at once, some waited')
+})
+
+/** Messages as ws reads them from a server. */
 async function parsed(frames: readonly Buffer[]): Promise<string[]> {
   const receiver = new Receiver({ isServer: false })
   const messages: string[] = []
