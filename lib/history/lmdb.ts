@@ -302,7 +302,7 @@ export class LmdbHistory implements History {
       this.#env.resetReadTxn() // only what is committed can be found
       for (const [channel, { added, retention }] of counts) this.#added(channel, added, retention)
       const full = [...counts].flatMap(([channel, { retention }]) => (this.#isFull(channel, retention) ? [channel] : []))
-      if (full.length > 0 && this.#removals <= MOST_REMOVALS) this.#removeLater(full, 2 * SLICE, [])
+      if (full.length > 0 && this.#removals <= MOST_REMOVALS) this.#removeLater(full, Math.max(TRIMMED, entries.length), [])
     }
     this.#kept(entries.at(-1)!.position, error)
   }
@@ -403,7 +403,7 @@ export class LmdbHistory implements History {
       looks++
       if (old !== null) this.#pass(kept, old) // there is a newer one
       old = null
-      const value = age === Number.POSITIVE_INFINITY ? undefined : this.#entries.get(position)
+      const value = age === Number.POSITIVE_INFINITY ? undefined : this.#entries.getBinaryFast(position)
       until = value === undefined ? age : timeOf(value) + age
       if (until >= moment) break
       old = position
