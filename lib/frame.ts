@@ -7,13 +7,14 @@
 
 import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import type { FrozenMessage } from '../bayeux/index.js'
 
 const TEXT_FINAL = 0x81
 /** Beyond so many bytes it costs less to write frames one by one than to copy them into one piece. */
 const LARGEST_BATCH = 65_536
 /** Bytes of the memory that batches are put together in. */
-const ROOM = 4 * LARGEST_BATCH
+const SLAB = 2 * LARGEST_BATCH
 const LARGEST_HEADER = 10
 const OPENING = 0x5b // [
 const CLOSING = 0x5d // ]
@@ -29,29 +30,35 @@ export function frameOf(message: FrozenMessage): Uint8Array {
 /**
  * Frames of several deliveries in one piece of memory, for one write. Members of one room often wait for the same several, one after the other.
  *
- * What has left is overwritten by the next batch. Memory of its own for each would be outside of the heap, where V8 counts it and collects the whole
- * heap for it. For the same reason a message gets a frame of its own only when it is in a second batch.
+ * They are put together in a slab that the next batch overwrites when they have left. Memory of its own for each would be outside of the heap,
+ * where V8 counts it and collects the whole heap for it. For the same reason a message gets a frame of its own only when it is in a second batch.
  */
 export class FrameBatch {
   #messages: readonly FrozenMessage[] = []
   #bytes: Uint8Array = Buffer.alloc(0)
-  #room = Buffer.alloc(0)
-  /** Where the bytes begin, and where the room is free. */
+  #slab = Buffer.alloc(0)
   #start = 0
   #end = 0
+  /** The bytes for those who read them later. */
+  #lasting: Uint8Array | null = null
 
   /** @returns whether they are written; not when they are too long to be copied */
   write(socket: Writable, messages: readonly FrozenMessage[]): boolean {
     if (!sameAs(messages, this.#messages) && !this.#put(messages)) return false
-    socket.write(this.#bytes)
-    if (socket.writableLength > 0 || !(socket instanceof Socket)) this.#start = this.#end // the bytes are read later, or may be
+    if (takesAtOnce(socket)) {
+      socket.write(this.#bytes)
+      if (socket.writableLength > 0) this.#start = this.#end // not all of it: the rest is read later
+    } else {
+      this.#lasting ??= Buffer.from(this.#bytes) // a few bytes that wait are not to hold a whole slab
+      socket.write(this.#lasting)
+    }
     return true
   }
 
   #put(messages: readonly FrozenMessage[]): boolean {
     this.#messages = []
-    if (this.#room.length - this.#start < LARGEST_BATCH) {
-      this.#room = Buffer.allocUnsafeSlow(ROOM)
+    if (this.#slab.length - this.#start < LARGEST_BATCH) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB)
       this.#start = 0
     }
     let at = this.#start
@@ -62,22 +69,28 @@ export class FrameBatch {
         message.frame = BATCHED
         const length = Buffer.byteLength(message.json)
         if (at + LARGEST_HEADER + length + 2 > limit) return false
-        at = putHeader(this.#room, at, length + 2)
-        this.#room[at++] = OPENING
-        at += this.#room.write(message.json, at, 'utf8')
-        this.#room[at++] = CLOSING
+        at = putHeader(this.#slab, at, length + 2)
+        this.#slab[at++] = OPENING
+        at += this.#slab.write(message.json, at, 'utf8')
+        this.#slab[at++] = CLOSING
       } else {
         const frame = frameOf(message)
         if (at + frame.length > limit) return false
-        this.#room.set(frame, at)
+        this.#slab.set(frame, at)
         at += frame.length
       }
     }
     this.#messages = messages
-    this.#bytes = this.#room.subarray(this.#start, at)
+    this.#lasting = null
+    this.#bytes = this.#slab.subarray(this.#start, at)
     this.#end = at
     return true
   }
+}
+
+/** Whether the system has what is written when `write` returns, or as much as it has room for. TLS reads it later. */
+function takesAtOnce(socket: Writable): boolean {
+  return socket instanceof Socket && !(socket instanceof TLSSocket) && socket.writableLength === 0 && socket.writableCorked === 0
 }
 
 function sameAs(some: readonly FrozenMessage[], others: readonly FrozenMessage[]): boolean {
