@@ -79,6 +79,7 @@ export class MemoryHistory implements History {
   }
 
   append(channel: string, json: string, retention: Retention, now: number): number {
+    Buffer.byteLength(json) // for this V8 puts together what was joined, and keeps it so: in pieces it takes twice the memory
     const entry = { position: ++this.tip, channel, json, at: now }
     let kept = this.#channels.get(channel)
     if (kept === undefined) {

@@ -1,6 +1,9 @@
 // The history in memory: the contract, and the bounds over all channels.
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
+import { freezePublished, IMPATIENT, type Message } from '../../../bayeux/message.js'
 import { MemoryHistory } from '../../../lib/history/memory.js'
 import { historyContract, readAll } from '../../contract/history.js'
 
@@ -47,5 +50,23 @@ t.test('positions begin behind those of the process before', t => {
   t.equal(history.tip, 5_000)
   t.equal(history.floor({ name: '/a', segments: ['a'], kind: 'broadcast', wild: 0 }), 5_000, 'what is before is kept no more')
   t.equal(history.append('/a', '{}', { messages: 1, age: 1, last: false }, 0), 5_001)
+  t.end()
+})
+
+t.test('messages take no more memory than they are counted for', t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  for (const length of [10, 100, 1_000]) {
+    const history = new MemoryHistory({ messages: 1e6, bytes: 1e9 })
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let i = 0; i < 20_000; i++) {
+      const message = JSON.parse(`{"channel":"/c","data":"${i}${'x'.repeat(length)}","id":"1","ext":{"a":${i}}}`) as Message
+      history.append('/c', freezePublished(message, '/c', IMPATIENT, null).json, { messages: 1e6, age: 1e9, last: false }, 0)
+    }
+    collect()
+    const grown = process.memoryUsage().heapUsed - before
+    t.ok(grown < history.bytes, `${length} characters: ${grown} bytes, counted as ${history.bytes}`)
+  }
   t.end()
 })
