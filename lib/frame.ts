@@ -15,6 +15,7 @@ const TEXT_FINAL = 0x81
 const LARGEST_BATCH = 65_536
 /** Bytes of the memory that batches are put together in. */
 const SLAB = 2 * LARGEST_BATCH
+const SMALL = 2_048
 const LARGEST_HEADER = 10
 const OPENING = 0x5b // [
 const CLOSING = 0x5d // ]
@@ -34,29 +35,29 @@ export function frameOf(message: FrozenMessage): Uint8Array {
  * where V8 counts it and collects the whole heap for it. For the same reason a message gets a frame of its own only when it is in a second batch.
  */
 export class FrameBatch {
-  #messages: readonly FrozenMessage[] = []
+  #messages: readonly FrozenMessage[] | null = null
   #bytes: Uint8Array = Buffer.alloc(0)
   #slab = Buffer.alloc(0)
   #start = 0
   #end = 0
-  /** The bytes for those who read them later. */
+  /** The bytes for those who read them later, or where they are few: a few that wait are not to hold a whole slab. */
   #lasting: Uint8Array | null = null
 
   /** @returns whether they are written; not when they are too long to be copied */
   write(socket: Writable, messages: readonly FrozenMessage[]): boolean {
-    if (!sameAs(messages, this.#messages) && !this.#put(messages)) return false
-    if (takesAtOnce(socket)) {
+    if ((this.#messages === null || !sameAs(messages, this.#messages)) && !this.#put(messages)) return false
+    if (this.#bytes.length > SMALL && takesAtOnce(socket)) {
       socket.write(this.#bytes)
       if (socket.writableLength > 0) this.#start = this.#end // not all of it: the rest is read later
     } else {
-      this.#lasting ??= Buffer.from(this.#bytes) // a few bytes that wait are not to hold a whole slab
+      this.#lasting ??= Buffer.from(this.#bytes)
       socket.write(this.#lasting)
     }
     return true
   }
 
   #put(messages: readonly FrozenMessage[]): boolean {
-    this.#messages = []
+    this.#messages = null
     if (this.#slab.length - this.#start < LARGEST_BATCH) {
       this.#slab = Buffer.allocUnsafeSlow(SLAB)
       this.#start = 0

@@ -23,5 +23,6 @@ export function channelOf(value: Buffer): string {
 }
 
 export function jsonOf(value: Buffer): string {
-  return value.toString('utf8', TIME_BYTES + LENGTH_BYTES + value.readUInt16BE(TIME_BYTES))
+  const end = value.length // LMDB's own buffer is longer than what it says, and Node 24 reads all of it unless told
+  return value.toString('utf8', TIME_BYTES + LENGTH_BYTES + value.readUInt16BE(TIME_BYTES), end)
 }

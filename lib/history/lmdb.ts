@@ -302,7 +302,7 @@ export class LmdbHistory implements History {
       this.#env.resetReadTxn() // only what is committed can be found
       for (const [channel, { added, retention }] of counts) this.#added(channel, added, retention)
       const full = [...counts].flatMap(([channel, { retention }]) => (this.#isFull(channel, retention) ? [channel] : []))
-      if (full.length > 0 && this.#removals <= MOST_REMOVALS) this.#removeLater(full, Math.max(TRIMMED, entries.length), [])
+      if (full.length > 0 && this.#removals <= MOST_REMOVALS) this.#removeLater(full, entries.length + TRIMMED, [])
     }
     this.#kept(entries.at(-1)!.position, error)
   }

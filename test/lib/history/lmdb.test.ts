@@ -4,6 +4,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import type { ChannelName } from '../../../bayeux/index.js'
 import { LmdbHistory, type LmdbSettings } from '../../../lib/history/lmdb.js'
@@ -65,6 +66,20 @@ t.test('after close, all is there again: entries, floors, the epoch, the positio
     before,
   )
   t.equal(history.append('/c/1', '{}', { messages: 50, age: 1e9, last: false }, 501, null), 501)
+})
+
+t.test('what a rule that was made narrower keeps no more goes, while as much comes as a commit takes', async t => {
+  const directory = join(t.testdir({}), 'h')
+  const { history } = await store(t, directory)
+  const rows = open({ path: directory, maxDbs: 8, readOnly: true }).openDB({ name: 'entries', encoding: 'binary' })
+  const append = async (count: number, messages: number): Promise<void> => {
+    for (let i = 0; i < count; i++) history.append('/c', '{}', { messages, age: 1e9, last: false }, 0, null)
+    await history.written()
+  }
+  await append(10_000, 100_000)
+  t.equal(rows.getKeysCount(), 10_000)
+  for (let i = 0; i < 100; i++) await append(600, 1_000)
+  t.ok(rows.getKeysCount() < 3_000, `${rows.getKeysCount()} are left`)
 })
 
 t.test('SIGKILL at any moment loses nothing that was said to be kept', async t => {
