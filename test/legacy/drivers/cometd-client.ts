@@ -5,7 +5,7 @@
 // Always true: only one version is loaded in a process, for `adapt()` of the Node adapters sets globals.
 
 import { createRequire } from 'node:module'
-import { called, touch, until } from './steps.js'
+import { called, quiet, touch, until } from './steps.js'
 
 export interface Message {
   readonly id?: string
@@ -138,6 +138,7 @@ export class Client {
   async held(): Promise<void> {
     const from = this.sent.map(message => message.channel).lastIndexOf('/meta/handshake')
     await until('a held connect', () => this.sent.slice(from).filter(message => message.channel === '/meta/connect').length >= 2)
+    await quiet(50) // on an HTTP connection of its own it might be overtaken by what is sent next
   }
 
   subscribe(channel: string, listener: Callback = () => {}): Promise<Message> {

@@ -4,7 +4,7 @@
 // Does not know: scenarios (faye.ts; security.ts by way of guest.ts).
 
 import { createRequire } from 'node:module'
-import { touch, until } from './steps.js'
+import { quiet, touch, until } from './steps.js'
 
 export interface Message {
   readonly id?: string
@@ -104,6 +104,7 @@ export class Client {
   async held(): Promise<void> {
     const from = this.sent.map(message => message.channel).lastIndexOf('/meta/handshake')
     await until('a held connect', () => this.sent.slice(from).filter(message => message.channel === '/meta/connect').length >= 2)
+    await quiet(50) // on an HTTP connection of its own it might be overtaken by what is sent next
   }
 
   /** A subscription that succeeded; throws Faye's error when it did not. */

@@ -39,10 +39,12 @@ t.test('publishers are refused with a code, other channels go on, readiness tell
   await client.subscribe('/k/a', ({ data }) => heard.push(data)).ready
   let taken = 0
   let refused: unknown = null
-  for (let round = 0; round < 60 && refused === null; round++) {
+  let whole = false
+  for (let round = 0; round < 60 && !whole; round++) {
     const results = await Promise.allSettled(Array.from({ length: 100 }, () => client.publish('/k/a', 'x'.repeat(1_000))))
     taken += results.filter(({ status }) => status === 'fulfilled').length
     refused = results.find(result => result.status === 'rejected')?.reason ?? null
+    whole = results.every(({ status }) => status === 'rejected') // of the round before, a small transaction may still have found room
   }
   t.match(refused, { code: 'REFUSED', status: 503, text: 'history_failed' })
   t.ok(taken > 0)
