@@ -2,7 +2,7 @@
 //
 // Knows: the header of an unfragmented, unmasked text frame as a server sends it (RFC 6455, 5.2).
 // Does not know: compression; with it, frames cannot be shared and `ws` makes them.
-// Always true: a delivery's frame is made by the first socket that needs it; those of the same deliveries to several sockets are put together once;
+// Always true: a delivery is framed by the first socket that needs it alone, and shared; the same deliveries to several sockets are put together once;
 // what a socket was given stays as it is until it has left.
 
 import { Socket } from 'node:net'
@@ -15,6 +15,7 @@ const TEXT_FINAL = 0x81
 const LARGEST_BATCH = 65_536
 /** Bytes of the memory that batches are put together in. */
 const SLAB = 2 * LARGEST_BATCH
+/** Up to so many bytes a batch gets memory of its own, which is Node's pool for such. */
 const SMALL = 2_048
 const LARGEST_HEADER = 10
 const OPENING = 0x5b // [

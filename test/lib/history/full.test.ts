@@ -26,7 +26,8 @@ t.test('publishers are refused with a code, other channels go on, readiness tell
     },
   )
   t.teardown(() => void child.kill('SIGKILL'))
-  const origin = await new Promise<string>(resolve => {
+  const origin = await new Promise<string>((resolve, reject) => {
+    child.once('exit', code => reject(new Error(`the server ended with ${code}`)))
     createInterface({ input: child.stdout }).on('line', line => {
       const [, found] = /listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(line) ?? []
       if (found !== undefined) resolve(found)
